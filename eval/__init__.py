@@ -1,0 +1,1 @@
+"""From adapter to leaderboard: evaluation harness, metrics and reports of taskloom."""

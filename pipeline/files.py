@@ -1,0 +1,190 @@
+"""Files that are either whole or absent.
+
+What is guaranteed: a reader never sees a half-written file or folder under its final name.
+What it costs: one extra copy on disk while writing, and an fsync per file. What is not covered:
+network file systems that do not honour rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from pipeline.errors import OutputError
+from pipeline.types import Json
+
+MANIFEST_NAME = "manifest.json"
+"""Written last: a folder without it, or that differs from it, is not complete."""
+
+
+def cache_root() -> Path:
+    """Return the folder for everything that can be built again (`TASKLOOM_CACHE`)."""
+    configured = os.environ.get("TASKLOOM_CACHE")
+    if configured:
+        return Path(configured).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(base).expanduser() / "taskloom"
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_json(value: Json) -> str:
+    """Return the SHA-256 of a value's canonical JSON text (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(path: Path) -> Json:
+    """Return the JSON value in `path`.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not JSON.
+    """
+    return cast("Json", json.loads(path.read_text(encoding="utf-8")))
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` while writing to `path` into a message for the user.
+
+    Raises:
+        OutputError: The path cannot be written, e.g. read-only or disk full.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            "OUT001",
+            f"cannot write here: {reason}",
+            where=path,
+            hint="Choose a folder you may write to, with free space",
+        ) from error
+
+
+@contextlib.contextmanager
+def open_atomic(path: Path, *, binary: bool = False) -> Iterator[IO[str] | IO[bytes]]:
+    """Open a new file beside `path`; move it into place when the block ends without error.
+
+    Raises:
+        OutputError: The file cannot be written. Nothing is left behind.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        staged = Path(name)
+        try:
+            encoding = None if binary else "utf-8"
+            with os.fdopen(descriptor, "wb" if binary else "w", encoding=encoding) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            staged.chmod(0o644)
+            staged.replace(path)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with open_atomic(path) as stream:
+        cast("IO[str]", stream).write(text)
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Write `value` to `path` as indented JSON in one step.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder beside `path`; seal it with a manifest and move it into place at the end.
+
+    A folder that is already there is replaced.
+
+    Raises:
+        OutputError: The folder cannot be written. Nothing is left behind.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield staged
+            _write_manifest(staged)
+            staged.chmod(0o755)
+            _replace_folder(staged, path)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+
+
+def is_complete_folder(path: Path) -> bool:
+    """Return whether `path` holds exactly what its manifest lists, byte for byte."""
+    try:
+        manifest = read_json(path / MANIFEST_NAME)
+        listed = cast("dict[str, str]", cast("dict[str, Json]", manifest)["files"])
+        return listed == _hash_files(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Return whether `path`, with links followed, lies inside `root`."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {
+        file.relative_to(folder).as_posix(): sha256_of_file(file)
+        for file in files
+        if file.name != MANIFEST_NAME
+    }
+
+
+def _write_manifest(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+    write_json(folder / MANIFEST_NAME, {"files": cast("Json", _hash_files(folder))})
+
+
+def _replace_folder(staged: Path, path: Path) -> None:
+    old: Path | None = None
+    if path.exists():
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old.")) / "old"
+        path.rename(old)
+    staged.rename(path)
+    _fsync_folder(path.parent)
+    if old is not None:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _fsync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

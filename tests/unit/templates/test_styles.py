@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import RecipeError
+from pipeline.templates.answers import format_number, option_letter, render_answer
+from pipeline.templates.styles import STYLES, render_conversation
+from pipeline.types import FunctionCall, Message, TaskExample, TaskKind, TaskSpec
+
+
+def spec(kind: TaskKind, **more) -> TaskSpec:
+    values = {"id": "t", "family": "general", "instruction": "Do it.", **more}
+    return TaskSpec(kind=kind, **values)
+
+
+def example(inputs, target, choices=None) -> TaskExample:
+    return TaskExample(
+        key="t/train/0", task="t", split="train", inputs=inputs, target=target, choices=choices
+    )
+
+
+def user_text(conversation) -> str:
+    return conversation.messages[-2].content
+
+
+def test_classification_lists_instruction_input_and_options():
+    conversation = render_conversation(
+        example({"text": "fine day"}, "good", ("good", "bad")),
+        spec("classification", labels=("good", "bad")),
+    )
+    assert user_text(conversation) == "Do it.\nText: fine day\nOptions: good, bad"
+    assert conversation.messages[-1] == Message(role="assistant", content="good", trainable=True)
+
+
+def test_long_label_lists_stay_out_of_the_prompt():
+    labels = tuple(f"label{i}" for i in range(41))
+    conversation = render_conversation(
+        example({"text": "x"}, "label3", labels), spec("classification", labels=labels)
+    )
+    assert user_text(conversation) == "Do it.\nText: x"
+
+
+def test_multiple_choice_answers_with_the_option_letter():
+    conversation = render_conversation(
+        example({"question": "2 + 2?"}, 1, ("3", "4")), spec("multiple_choice")
+    )
+    assert user_text(conversation) == "Do it.\nQuestion: 2 + 2?\nA. 3\nB. 4"
+    assert conversation.messages[-1].content == "B"
+
+
+def test_entities_are_written_in_order_with_their_type():
+    task = spec("token_classification", labels=("Chemical", "Disease"), settings={"scheme": "bio"})
+    spans = [
+        {"text": "aspirin", "type": "Chemical", "start": 0, "end": 1},
+        {"text": "head ache", "type": "Disease", "start": 3, "end": 5},
+    ]
+    conversation = render_conversation(
+        example({"tokens": ["aspirin", "cures", "a", "head", "ache"]}, spans), task
+    )
+    assert conversation.messages[-1].content == "aspirin <Chemical>, head ache <Disease>"
+    assert "Text: aspirin cures a head ache" in user_text(conversation)
+    assert user_text(conversation).endswith("Options: Chemical, Disease")
+
+
+def test_no_entity_is_one_defined_answer():
+    task = spec("token_classification", labels=("Disease",), settings={"scheme": "bio"})
+    assert render_answer([], task) == "None"
+
+
+def test_tags_stand_behind_their_words():
+    task = spec("token_classification", labels=("DT", "NN"), settings={"scheme": "plain"})
+    conversation = render_conversation(example({"tokens": ["the", "cat"]}, ["DT", "NN"]), task)
+    assert conversation.messages[-1].content == "the <DT> cat <NN>"
+
+
+def test_dna_stands_between_markers():
+    conversation = render_conversation(
+        example({"sequence": "ACGT"}, "yes", ("no", "yes")),
+        spec("dna_classification", labels=("no", "yes")),
+    )
+    assert "Sequence: <dna>ACGT</dna>" in user_text(conversation)
+
+
+FUNCTIONS = [{"name": "f", "description": "d", "parameters": {"type": "object"}}]
+
+
+def test_function_calls_go_to_the_chat_template():
+    conversation = render_conversation(
+        example(
+            {"query": "call f", "functions": FUNCTIONS}, [{"name": "f", "arguments": {"a": 1}}]
+        ),
+        spec("function_calling"),
+    )
+    assert [tool.name for tool in conversation.tools] == ["f"]
+    assert user_text(conversation) == "call f"
+    assert conversation.messages[-1].tool_calls == (FunctionCall(name="f", arguments={"a": 1}),)
+
+
+def test_function_calls_can_be_written_in_a_dialect():
+    conversation = render_conversation(
+        example({"query": "q", "functions": FUNCTIONS}, [{"name": "f", "arguments": {}}]),
+        spec("function_calling"),
+        render_calls=lambda calls: ";".join(call.name for call in calls),
+    )
+    assert conversation.messages[-1].content == "f"
+    assert conversation.messages[-1].tool_calls == ()
+
+
+def test_name_detection_asks_for_a_json_list():
+    task = spec("function_calling", settings={"granular": "names"})
+    conversation = render_conversation(
+        example({"query": "q", "functions": FUNCTIONS}, ["f", "g"]), task
+    )
+    assert conversation.messages[-1].content == '["f", "g"]'
+    assert user_text(conversation) == "Do it.\nQuery: q"
+
+
+def test_a_dialogue_keeps_its_turns():
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    conversation = render_conversation(
+        example({"query": turns, "functions": FUNCTIONS}, []), spec("function_calling")
+    )
+    assert [message.role for message in conversation.messages] == ["system", "user", "assistant"]
+    assert conversation.messages[-1].content == "None"
+
+
+def test_styles_differ_in_wording_only():
+    task = spec("classification", labels=("a", "b"))
+    row = example({"text": "x"}, "a", ("a", "b"))
+    answers = {render_conversation(row, task, style=name).messages[-1] for name in STYLES}
+    assert len(answers) == 1
+
+
+def test_unknown_style_names_the_nearest():
+    with pytest.raises(RecipeError) as caught:
+        render_conversation(example({"text": "x"}, "a"), spec("text"), style="plian")
+    assert str(caught.value) == "style: no style 'plian'. Did you mean 'plain'? [TPL001]"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.0, "3"), (3.84999, "3.85"), (0.5, "0.5"), (-0.001, "0"), (10, "10")]
+)
+def test_numbers_have_at_most_two_decimals(value, text):
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize(("index", "letter"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ")])
+def test_option_letters_go_on_after_z(index, letter):
+    assert option_letter(index) == letter
+
+
+def test_a_target_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match="no target of kind 'classification'"):
+        render_answer(["a"], spec("classification"))
