@@ -1,0 +1,1 @@
+"""The `taskloom` command: one thin function per verb."""

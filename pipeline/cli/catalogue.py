@@ -1,0 +1,182 @@
+"""`taskloom check` and `taskloom list`: the annotations, before any data is read."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from pipeline.cli.shared import Settings, catalogue_of, settings_of, stderr, stdout
+from pipeline.errors import EXIT_USER_ERROR, PipelineError, PipelineErrors, SourceError
+
+if TYPE_CHECKING:
+    from pipeline.annotations.schema import DatasetAnnotation
+    from pipeline.types import Json
+
+YAML_SUFFIXES = {".yaml", ".yml"}
+RECIPE_MARKER = "model_name_or_path"
+"""A YAML file with this key is a recipe, any other an annotation."""
+
+
+def check(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Annotations, recipes or folders; the built-in ones when left out."),
+    ] = None,
+) -> None:
+    """Validate annotations with their golden rows, and recipes.
+
+    Exits with 0, or with 2 after printing every error as file:line:column.
+
+    Examples:
+        taskloom check
+        taskloom check my_annotations/ recipes/mine.yaml
+    """
+    settings = settings_of(context)
+    files = _yaml_files(paths) if paths else _builtin_files()
+    errors: list[PipelineError] = []
+    kinds: Counter[str] = Counter()
+    for file in files:
+        is_recipe = _is_recipe(file)
+        kinds["recipes" if is_recipe else "annotations"] += 1
+        errors += _recipe_errors(file, settings) if is_recipe else _annotation_errors(file)
+    for error in errors:
+        stderr.print(str(error), markup=False, soft_wrap=True)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    stderr.print(f"{counted} checked, {len(errors)} errors")
+    if errors:
+        raise typer.Exit(EXIT_USER_ERROR)
+
+
+def _builtin_files() -> list[Path]:
+    from pipeline.annotations.catalogue import builtin_folder
+
+    folders = [builtin_folder(), builtin_folder().parent / "recipes"]
+    return _yaml_files([folder for folder in folders if folder.is_dir()])
+
+
+def _yaml_files(paths: list[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.suffix in YAML_SUFFIXES)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise SourceError(
+                "CLI002", "no such file or folder", where=path, hint="Check the path's spelling"
+            )
+    return files
+
+
+def _is_recipe(file: Path) -> bool:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any(line.startswith(RECIPE_MARKER) for line in text.splitlines())
+
+
+def _annotation_errors(file: Path) -> list[PipelineError]:
+    from pipeline.annotations.check import check_files, check_golden
+    from pipeline.annotations.schema import load_annotation
+    from pipeline.examples.golden import evaluate_golden_row
+
+    errors = check_files([file])
+    if errors:
+        return errors
+    return [
+        error
+        for annotation in load_annotation(file).expanded()
+        for error in check_golden(annotation, evaluate_golden_row)
+    ]
+
+
+def _recipe_errors(file: Path, settings: Settings) -> list[PipelineError]:
+    from pipeline.recipe import load_recipe
+
+    try:
+        recipe = load_recipe(file)
+        folders = (*settings.annotation_folders, *(Path(name) for name in recipe.annotations))
+        catalogue = catalogue_of(Settings(annotation_folders=folders))
+    except PipelineErrors as found:
+        return list(found.errors)
+    except PipelineError as error:
+        return [error]
+    errors: list[PipelineError] = []
+    names = [entry.task for entry in recipe.tasks]
+    if recipe.evaluation is not None:
+        names += recipe.evaluation.tasks or ()
+    for name in dict.fromkeys(names):
+        try:
+            catalogue.get(name)
+        except PipelineError as error:
+            error.where = file
+            errors.append(error)
+    return errors
+
+
+def list_tasks(
+    context: typer.Context,
+    *,
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind of task.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="A licence such as mit, or 'commercial'.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="A language code such as en.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the tasks of the catalogue.
+
+    Examples:
+        taskloom list --family dna
+        taskloom list --licence commercial --language en --json
+    """
+    tasks = catalogue_of(settings_of(context)).select(
+        family=family, kind=kind, licence=licence, language=language
+    )
+    if as_json:
+        stdout.print_json(json.dumps([_entry(task) for task in tasks]))
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("task", "family", "kind"):
+        table.add_column(name, no_wrap=True)
+    for name in ("dataset", "licence", "verified"):
+        table.add_column(name, overflow="fold")
+    for task in tasks:
+        table.add_row(
+            task.id,
+            task.family,
+            task.task,
+            task.source.hub or "files",
+            task.source.licence + ("" if task.access == "open" else f" ({task.access})"),
+            task.verified,
+        )
+    stdout.print(table)
+    stdout.print(f"{len(tasks)} tasks")
+
+
+def _entry(task: DatasetAnnotation) -> dict[str, Json]:
+    return {
+        "id": task.id,
+        "title": task.title,
+        "family": task.family,
+        "kind": task.task,
+        "hub": task.source.hub,
+        "config": task.config,
+        "splits": list(task.splits.present()),
+        "licence": task.source.licence,
+        "commercial": task.source.commercial,
+        "language": list(task.source.language),
+        "modality": task.source.modality,
+        "access": task.access,
+        "verified": task.verified,
+        "metrics": list(task.spec().metrics),
+    }

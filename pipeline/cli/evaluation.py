@@ -1,0 +1,306 @@
+"""`taskloom eval`, `score` and `report`: from a model or given answers to a leaderboard."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from pipeline.cli.shared import Settings, catalogue_of, settings_of, split_of, stderr, stdout
+from pipeline.errors import EvalError
+from pipeline.types import Split
+
+if TYPE_CHECKING:
+    from eval.backends.base import Backend
+    from eval.results import DataRootKind
+    from eval.tasks import EvalTask
+    from pipeline.recipe.schema import Recipe
+
+RUNS_FOLDER = Path("runs")
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One evaluation, however it was asked for."""
+
+    model: str
+    model_revision: str | None
+    adapter: Path | None
+    include_base: bool
+    tasks: list[EvalTask]
+    folder: Path
+    """Receives one folder per evaluated model, and the report."""
+    kind: DataRootKind
+    max_rows: int | None
+    request: str
+    style: str
+    function_format: str
+    max_batch_tokens: int | None
+    loading: dict[str, object]
+    """Options of `load_model`."""
+
+
+def evaluate_model(
+    context: typer.Context,
+    *,
+    model: Annotated[
+        str | None, typer.Argument(help="'embedded', a local folder or a hub id.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="With --recipe: --field value, as for training.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Adapter folder on top of MODEL.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Task ids, with commas between.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Evaluate what this recipe trained, as it says.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Rows per task, sampled.")] = None,
+    request: Annotated[
+        str, typer.Option(help="auto, generate or choices: how answers are asked for.")
+    ] = "auto",
+    style: Annotated[str, typer.Option(help="Name of the wording.")] = "plain",
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+) -> None:
+    """Evaluate a model, or what a recipe trained, and print the leaderboard.
+
+    Examples:
+        taskloom eval --recipe recipes/quickstart/embedded.yaml --evaluation.max_rows 50
+        taskloom --data-root /data/mirror eval Qwen/Qwen3-0.6B --tasks pubmedqa,gue/emp_H3
+        taskloom eval Qwen/Qwen3-0.6B --adapter runs/mine/adapter --tasks codah --max-rows 200
+    """
+    settings = settings_of(context)
+    if recipe is not None:
+        extra = [model, *(overrides or [])] if model is not None else list(overrides or [])
+        job = _job_of_recipe(recipe, extra, settings)
+    else:
+        if model is None or tasks is None:
+            raise EvalError(
+                "CLI003",
+                "what to evaluate is not told: got neither --recipe nor MODEL with --tasks",
+                hint="See `taskloom eval --help`",
+            )
+        if overrides:
+            raise EvalError(
+                "CLI005",
+                f"no option {overrides[0]!r} without --recipe",
+                hint="See `taskloom eval --help`",
+            )
+        names = [name.strip() for name in tasks.split(",") if name.strip()]
+        job = _job_of_options(model, names, settings, split=split_of(split), adapter=adapter)
+        job = replace(job, max_rows=max_rows, request=request, style=style)
+        job = replace(job, folder=out) if out is not None else job
+    _run(job)
+
+
+def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
+    from pipeline.recipe import load_recipe
+    from pipeline.recipe.schema import EvaluationSettings
+    from pipeline.sources.rows import resolve_data_root
+
+    recipe = load_recipe(path, overrides)
+    evaluation = recipe.evaluation or EvaluationSettings()
+    run_folder = Path(cast("str", recipe.output_dir))
+    adapter = run_folder / "adapter"
+    if not adapter.is_dir():
+        raise EvalError(
+            "CLI004",
+            "the recipe's run has no adapter yet",
+            where=run_folder,
+            hint=f"Train it first: accelerate launch -m pipeline.train {path}",
+        )
+    folders = (*settings.annotation_folders, *(Path(name) for name in recipe.annotations))
+    catalogue = catalogue_of(Settings(annotation_folders=folders))
+    given = settings.data_root or recipe.data_root
+    data_root = resolve_data_root(given)
+    from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
+
+    names = evaluation.tasks or tuple(entry.task for entry in recipe.tasks)
+    return Job(
+        model=recipe.model_name_or_path,
+        model_revision=recipe.model_revision,
+        adapter=adapter,
+        include_base=evaluation.include_base,
+        tasks=build_eval_tasks(catalogue, names, split=evaluation.split, data_root=data_root),
+        folder=run_folder / "eval",
+        kind=data_root_kind(given, data_root),
+        max_rows=evaluation.max_rows,
+        request=evaluation.request,
+        style=recipe.style,
+        function_format=recipe.function_format,
+        max_batch_tokens=evaluation.batch_tokens,
+        loading=_loading_options(recipe),
+    )
+
+
+def _loading_options(recipe: Recipe) -> dict[str, object]:
+    names = (
+        "dtype",
+        "attn_implementation",
+        "load_in_4bit",
+        "load_in_8bit",
+        "bnb_4bit_quant_type",
+        "use_bnb_nested_quant",
+    )
+    return {name: getattr(recipe, name) for name in names}
+
+
+def _job_of_options(
+    model: str, names: list[str], settings: Settings, *, split: Split, adapter: Path | None
+) -> Job:
+    from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
+    from pipeline.sources.rows import resolve_data_root
+
+    data_root = resolve_data_root(settings.data_root)
+    parts = [model, *([str(adapter)] if adapter else [])]
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
+    return Job(
+        model=model,
+        model_revision=None,
+        adapter=adapter,
+        include_base=adapter is None,
+        tasks=build_eval_tasks(catalogue_of(settings), names, split=split, data_root=data_root),
+        folder=RUNS_FOLDER / f"eval-{name}",
+        kind=data_root_kind(settings.data_root, data_root),
+        max_rows=None,
+        request="auto",
+        style="plain",
+        function_format="chat_template",
+        max_batch_tokens=None,
+        loading={},
+    )
+
+
+def _run(job: Job) -> None:
+    """Evaluate the base, then the adapter on top of it, and show both."""
+    from eval.backends.transformers_backend import TransformersBackend
+    from pipeline.adapters.registry import check_adapter_folder, load_adapter
+    from pipeline.models.loading import load_model, load_tokenizer, resolve_model
+
+    if job.adapter is not None:
+        check_adapter_folder(job.adapter)
+    source = resolve_model(job.model)
+    tokenizer = load_tokenizer(source, revision=job.model_revision)
+    model = load_model(source, revision=job.model_revision, **job.loading)  # type: ignore[arg-type]
+    model.eval()
+    folders = []
+    if job.include_base:
+        backend = TransformersBackend(
+            model, tokenizer, model_name=job.model, max_batch_tokens=job.max_batch_tokens
+        )
+        folders.append(_evaluate(job, backend, "base"))
+    if job.adapter is not None:
+        adapted = load_adapter(model, job.adapter)
+        adapted.eval()
+        backend = TransformersBackend(
+            adapted,
+            tokenizer,
+            model_name=job.model,
+            adapter_name=job.adapter.parent.name,
+            max_batch_tokens=job.max_batch_tokens,
+        )
+        folders.append(_evaluate(job, backend, "adapter"))
+    _show(folders, job.folder.parent if job.folder.name == "eval" else job.folder)
+
+
+def _evaluate(job: Job, backend: Backend, name: str) -> Path:
+    from eval.harness import evaluate
+    from eval.progress import RichProgress
+    from eval.tasks import Asking, RequestChoice
+
+    folder = job.folder / name
+    asking = Asking(
+        request=cast("RequestChoice", job.request),
+        style=job.style,
+        function_format=job.function_format,
+    )
+    stderr.print(f"evaluating {name}: {job.model}", soft_wrap=True)
+    with RichProgress(stderr) as progress:
+        evaluate(
+            backend,
+            job.tasks,
+            output_folder=folder,
+            name=name if job.folder.name == "eval" else job.model,
+            data_root_kind=job.kind,
+            max_rows=job.max_rows,
+            asking=asking,
+            progress=progress,
+        )
+    return folder
+
+
+def _show(folders: list[Path], report_folder: Path) -> None:
+    from eval.leaderboard import build_leaderboard, leaderboard_table, write_leaderboard
+
+    board = build_leaderboard(folders)
+    stdout.print(leaderboard_table(board))
+    report = write_leaderboard(board, report_folder)
+    stdout.print(f"report: {report}", soft_wrap=True)
+
+
+def score(
+    context: typer.Context,
+    *,
+    task: Annotated[str, typer.Argument(help="Task id, see `taskloom list`.")],
+    predictions: Annotated[Path, typer.Argument(help="JSON lines of {key, text}.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+) -> None:
+    """Score given answers without a model; rows without an answer count as wrong.
+
+    Examples:
+        taskloom --data-root /data/mirror score ncbi_disease answers.jsonl
+    """
+    from eval.backends.given_backend import load_given_answers
+    from eval.harness import evaluate
+    from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
+    from pipeline.sources.rows import resolve_data_root
+
+    settings = settings_of(context)
+    data_root = resolve_data_root(settings.data_root)
+    (eval_task,) = build_eval_tasks(
+        catalogue_of(settings), [task], split=split_of(split), data_root=data_root
+    )
+    keys = [example.key for example in eval_task.examples]
+    folder = out or RUNS_FOLDER / f"score-{task.replace('/', '-')}-{predictions.stem}"
+    evaluate(
+        load_given_answers(predictions, keys),
+        [eval_task],
+        output_folder=folder,
+        name=predictions.name,
+        data_root_kind=data_root_kind(settings.data_root, data_root),
+    )
+    _show([folder], folder)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of results.")],
+    out: Annotated[Path, typer.Option(help="Folder for leaderboard.html, .json and .csv.")],
+) -> None:
+    """Put the results of several runs into one leaderboard.
+
+    Examples:
+        taskloom report runs/a runs/b --out runs/leaderboard
+    """
+    _show(_result_folders(runs), out)
+
+
+def _result_folders(runs: list[Path]) -> list[Path]:
+    from eval.results import RESULTS_NAME
+
+    folders = []
+    for run in runs:
+        found = sorted({file.parent for file in run.rglob(RESULTS_NAME)})
+        if not found:
+            raise EvalError(
+                "CLI006",
+                f"no {RESULTS_NAME} in or below this folder",
+                where=run,
+                hint="Evaluate it first: taskloom eval --recipe ...",
+            )
+        folders += found
+    return folders

@@ -1,0 +1,94 @@
+"""Entry point of the `taskloom` command: options shared by all verbs, exit codes, error lines.
+
+Heavy packages are imported inside the verbs, so that `taskloom --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from pipeline import __version__
+from pipeline.cli import bfcl, catalogue, evaluation, inspect
+from pipeline.cli.doctor import doctor
+from pipeline.cli.shared import Settings, stderr
+from pipeline.errors import EXIT_OK, EXIT_USER_ERROR, PipelineError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="taskloom",
+    help="Many annotated datasets in, one multi-task fine-tuned language model out.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"taskloom {__version__}")
+        raise typer.Exit(EXIT_OK)
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    *,
+    data_root: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TASKLOOM_DATA_ROOT",
+            help="Local mirror: dataset owner/name is looked for in DIR/owner/name first. "
+            "'embedded' is the generated data of the quickstart.",
+        ),
+    ] = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of annotations beside the built-in ones; repeatable."),
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Keep the options that every verb shares."""
+    context.obj = Settings(data_root=data_root, annotation_folders=tuple(annotations or ()))
+
+
+app.command()(catalogue.check)
+app.command(name="list")(catalogue.list_tasks)
+app.command()(inspect.show)
+app.command()(inspect.export)
+app.command()(inspect.plan)
+app.command(name="eval")(evaluation.evaluate_model)
+app.command()(evaluation.score)
+app.command()(evaluation.report)
+app.command()(doctor)
+app.add_typer(bfcl.app, name="bfcl")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code: 0 ok, 2 user error, 1 bug."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except PipelineError as error:
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        stderr.print("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

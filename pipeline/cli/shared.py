@@ -1,0 +1,56 @@
+"""What all verbs share: settings, consoles, and the way from a task name to its examples."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+from rich.console import Console
+
+from pipeline.errors import AnnotationError, did_you_mean
+from pipeline.types import SPLITS, Split
+
+if TYPE_CHECKING:
+    from pipeline.annotations.catalogue import Catalogue
+
+PIPED_WIDTH = 160
+"""Columns of a table that goes into a file or another program."""
+
+stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+stderr = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options given before the verb."""
+
+    data_root: str | None = None
+    annotation_folders: tuple[Path, ...] = ()
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """Return the options given before the verb."""
+    return cast("Settings", context.obj)
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """Return the built-in annotations together with the user's folders."""
+    from pipeline.annotations.catalogue import builtin_folder, load_catalogue
+
+    return load_catalogue([builtin_folder(), *settings.annotation_folders])
+
+
+def split_of(name: str) -> Split:
+    """Return `name` as a split.
+
+    Raises:
+        AnnotationError: It is none of train, validation and test.
+    """
+    if name not in SPLITS:
+        raise AnnotationError(
+            "CLI001", f"no split {name!r}", where="--split", hint=did_you_mean(name, SPLITS)
+        )
+    return cast("Split", name)
