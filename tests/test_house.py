@@ -33,6 +33,9 @@ LAYERS: dict[str, int] = {
     "pipeline.train": 5,
     "pipeline.cli": 5,
 }
+SIDEWAYS = {("pipeline.examples", "pipeline.sources")}
+"""Arrows inside a layer: examples are made of rows, and nothing else reads rows."""
+
 FREE_OF_TORCH = 3
 """Layers below this one do not import torch, so that checking annotations costs no torch import."""
 
@@ -107,7 +110,7 @@ def test_imports_point_only_downwards():
         f"{dotted(path)} (L{LAYERS[room]}) imports {target} (L{LAYERS[target]})"
         for path in modules()
         for room, target in internal_edges(path)
-        if LAYERS[target] >= LAYERS[room] and LAYERS[room] > 0
+        if LAYERS[target] >= LAYERS[room] > 0 and (room, target) not in SIDEWAYS
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -1,0 +1,140 @@
+"""From a model's text to calls, as the official handlers decode it.
+
+| format        | official handler           | text                                             |
+|---------------|----------------------------|--------------------------------------------------|
+| `python_call` | Qwen3 prompting (default)  | `[f(a=1), g(b="x")]`                             |
+| `hermes`      | Qwen3 FC                   | `<tool_call>` blocks, newlines inside required   |
+| `json_list`   | Hammer 2.1                 | JSON list; anything else is no call              |
+| `xlam_json`   | xLAM-2 FC                  | JSON list or object, or objects between `;`      |
+| `granite`     | Granite-20B FC             | JSON after each `<function_call>`                |
+
+These are laxer in places, and stricter in others, than the project's own dialects, which is why
+both exist. Nothing is executed: where the official code runs `eval` on an arithmetic argument,
+`eval.bfcl.python_text` computes it from constants.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from eval.bfcl.python_text import Value, decode_python_calls
+from pipeline.errors import EvalError, did_you_mean
+
+MAX_TEXT_CHARACTERS = 200_000
+"""Longer texts fail to decode; 4096 generated tokens give about 20,000 characters."""
+
+NO_CALL_NOTE = "No function is called"
+"""What the Granite handler puts in place of `no_function`; not a call, so the format is wrong."""
+
+_HERMES_BLOCK = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
+
+
+class DecodeError(Exception):
+    """The official handler would raise: the row counts as not decoded."""
+
+
+def decode_output(output: object, output_format: str) -> Value:
+    """Return what the official handler makes of a model's output.
+
+    Args:
+        output: The generated text; any other value fails to decode.
+        output_format: A name in `FORMATS`.
+
+    Returns:
+        Usually a list of `{name: {argument: value}}`; other values when the handler lets them
+        through, see `is_call_list`.
+
+    Raises:
+        DecodeError: The handler would raise.
+        EvalError: `BFC103`, unknown format.
+    """
+    decode = FORMATS.get(output_format)
+    if decode is None:
+        raise EvalError(
+            "BFC103",
+            f"unknown BFCL output format {output_format!r}",
+            hint=did_you_mean(output_format, FORMATS),
+        )
+    if not isinstance(output, str) or len(output) > MAX_TEXT_CHARACTERS:
+        raise DecodeError("not a text, or too long")
+    try:
+        return decode(output)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # The official runner catches every exception of a handler in the same way.
+        raise DecodeError(str(error)) from error
+
+
+def is_call_list(decoded: object) -> bool:
+    """Return whether a decoded value is a list of `{name: {argument: value}}`, maybe empty."""
+    return type(decoded) is list and all(
+        type(item) is dict and len(item) == 1 and type(next(iter(item.values()))) is dict
+        for item in decoded
+    )
+
+
+def _decode_hermes(text: str) -> list[dict[Any, Any]]:
+    calls = [block for block in map(_load_block, _HERMES_BLOCK.findall(text)) if block is not _BAD]
+    if any(type(call) is not dict for call in calls):
+        raise ValueError("a block is not an object")
+    return [{call["name"]: dict(call["arguments"].items())} for call in calls]
+
+
+_BAD: Any = object()
+
+
+def _load_block(text: str) -> Value:
+    """Return the block's value, or `_BAD`: the handler drops blocks that are not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _BAD
+
+
+def _decode_json_list(text: str) -> list[dict[Any, Any]]:
+    value = _load_block(text.replace("```", ""))
+    calls = [] if value is _BAD else value
+    return [{call["name"]: call["arguments"]} for call in calls]
+
+
+def _decode_xlam(text: str) -> list[dict[Any, Any]]:
+    try:
+        value = json.loads(text)
+        calls = value if isinstance(value, list) else [value]
+    except json.JSONDecodeError:
+        calls = [json.loads(part.strip()) for part in text.split(";")]
+    return [{call["name"]: call["arguments"]} for call in calls]
+
+
+def _decode_granite(text: str) -> list[Any]:
+    chunks = [chunk.strip() for chunk in text.split("<function_call>")]
+    return [_read_granite_chunk(chunk) for chunk in chunks if chunk]
+
+
+def _read_granite_chunk(chunk: str) -> Value:
+    value = _load_block(chunk)
+    if value is _BAD:
+        return chunk
+    name = value.get("name", "").strip()
+    return NO_CALL_NOTE if name == "no_function" else {name: value.get("arguments", {})}
+
+
+FORMATS: dict[str, Callable[[str], Any]] = {
+    "python_call": decode_python_calls,
+    "hermes": _decode_hermes,
+    "json_list": _decode_json_list,
+    "xlam_json": _decode_xlam,
+    "granite": _decode_granite,
+}
+"""All formats by name."""

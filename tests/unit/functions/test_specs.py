@@ -1,0 +1,257 @@
+"""Every spelling of a function spec becomes JSON Schema."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import ParseError
+from pipeline.functions.specs import spec_from_json, specs_from_json, specs_to_json
+from pipeline.functions.type_names import schema_of_type
+
+CITY = {"type": "string", "description": "The city"}
+WANTED = {
+    "type": "object",
+    "properties": {"city": CITY, "days": {"type": "integer", "description": "How many"}},
+    "required": ["city"],
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param({"name": "f", "description": "d", "parameters": WANTED}, id="json schema"),
+        pytest.param(
+            {
+                "type": "function",
+                "function": {"name": "f", "description": "d", "parameters": WANTED},
+            },
+            id="openai",
+        ),
+        pytest.param(
+            {"name": "f", "description": "d", "parameters": {**WANTED, "type": "dict"}}, id="bfcl"
+        ),
+        pytest.param(
+            {
+                "name": "f",
+                "description": "d",
+                "parameters": {
+                    "city": {"type": "str", "description": "The city"},
+                    "days": {"type": "int, optional", "description": "How many"},
+                },
+            },
+            id="xlam",
+        ),
+        pytest.param(
+            {
+                "name": "f",
+                "description": "d",
+                "parameters": {
+                    "city": {"type": "string", "description": "The city", "required": True},
+                    "days": {"type": "integer", "description": "How many"},
+                },
+            },
+            id="hammer toolalpaca",
+        ),
+        pytest.param(
+            {
+                "api_name": "f",
+                "api_description": "d",
+                "field": "x",
+                "parameters": {
+                    "city": {"type": "str", "description": "The city"},
+                    "days": {"type": "int", "description": "How many"},
+                },
+                "required": ["city"],
+                "responses": {"weather": {"type": "str"}},
+            },
+            id="seal-tools",
+        ),
+        pytest.param(
+            {
+                "name": "f",
+                "description": "d",
+                "query_parameters": {
+                    "city": {"type": "String", "description": "The city", "required": True},
+                    "days": {"type": "integer", "description": "How many", "required": False},
+                },
+                "output_parameters": {"weather": {"type": "string"}},
+            },
+            id="nestful",
+        ),
+        pytest.param(
+            {
+                "tool_name": "Weather",
+                "api_name": "f",
+                "api_description": "d",
+                "required_parameters": [
+                    {"name": "city", "type": "STRING", "description": "The city"}
+                ],
+                "optional_parameters": [
+                    {"name": "days", "type": "INTEGER", "description": "How many"}
+                ],
+            },
+            id="toolbench",
+        ),
+        pytest.param(
+            {
+                "name": "f",
+                "description": "d",
+                "parameters": {
+                    "city": "Required. String. The city",
+                    "days": "Optional. Integer. How many",
+                },
+            },
+            id="toolalpaca",
+        ),
+    ],
+)
+def test_every_spelling_of_a_spec_gives_the_same_schema(value):
+    spec = spec_from_json(value)
+    assert (spec.name, spec.description) == ("f", "d")
+    assert spec.parameters == WANTED
+
+
+def test_api_bank_requires_every_parameter_since_nothing_else_is_said():
+    spec = spec_from_json(
+        {"name": "f", "description": "d", "input_parameters": {"a": {"type": "list(str)"}}}
+    )
+    assert spec.parameters == {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"type": "string"}}},
+        "required": ["a"],
+    }
+
+
+def test_a_parameter_called_properties_or_type_is_a_parameter():
+    flat = {"properties": {"type": "str", "description": "x"}, "type": {"type": "str"}}
+    spec = spec_from_json({"name": "f", "parameters": flat})
+    assert list(spec.parameters["properties"]) == ["properties", "type"]
+
+
+def test_nested_bfcl_types_become_json_schema_types():
+    spec = spec_from_json(
+        {
+            "name": "f",
+            "description": "",
+            "parameters": {
+                "type": "dict",
+                "properties": {
+                    "a": {"type": "tuple", "items": {"type": "float"}},
+                    "b": {"type": "dict", "properties": {"c": {"type": "any"}}},
+                    "d": {"type": "array", "items": {"type": "dict"}},
+                },
+                "required": ["a"],
+            },
+        }
+    )
+    assert spec.parameters["properties"] == {
+        "a": {"type": "array", "items": {"type": "number"}},
+        "b": {"type": "object", "properties": {"c": {"type": "string"}}},
+        "d": {"type": "array", "items": {"type": "object"}},
+    }
+
+
+def test_an_sgd_service_gives_one_spec_per_intent_with_its_slots():
+    (spec,) = specs_from_json(
+        {
+            "service_name": "Buses_1",
+            "slots": [
+                {
+                    "name": "to",
+                    "description": "City",
+                    "is_categorical": False,
+                    "possible_values": [],
+                },
+                {
+                    "name": "fare",
+                    "description": "Type",
+                    "is_categorical": True,
+                    "possible_values": ["Economy", "Flexible"],
+                },
+            ],
+            "intents": [
+                {
+                    "name": "FindBus",
+                    "description": "Find a bus",
+                    "required_slots": ["to"],
+                    "optional_slots": {"fare": "Economy"},
+                }
+            ],
+        }
+    )
+    assert spec.name == "FindBus"
+    assert spec.parameters == {
+        "type": "object",
+        "properties": {
+            "to": {"type": "string", "description": "City"},
+            "fare": {
+                "type": "string",
+                "description": "Type",
+                "enum": ["Economy", "Flexible"],
+                "default": "Economy",
+            },
+        },
+        "required": ["to"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("str", {"type": "string"}),
+        ("int, optional", {"type": "integer"}),
+        ("List[int]", {"type": "array", "items": {"type": "integer"}}),
+        ("Set[List[x]]", {"type": "array", "items": {
+            "type": "array", "items": {"type": "string", "format": "x"}}}),
+        ("Optional[bool]", {"type": "boolean"}),
+        ("Union[List[dict], dict]", {"anyOf": [
+            {"type": "array", "items": {"type": "object"}}, {"type": "object"}]}),
+        ("Dict[str, int]", {"type": "object"}),
+        ("Tuple[int, int]", {"type": "array", "items": {"type": "integer"}}),
+        ("Literal['a', 'b']", {"type": "string", "enum": ["a", "b"]}),
+        ("HashMap", {"type": "object"}),
+        ("Date (yyyy-mm-dd)", {"type": "string", "format": "Date (yyyy-mm-dd)"}),
+        (["string", "null"], {"type": ["string", "null"]}),
+        ("List[" * 40 + "int" + "]" * 40, None),
+    ],
+)  # fmt: skip
+def test_type_names_of_many_languages_become_json_schema(name, schema):
+    read = schema_of_type(name)
+    assert schema is None or read == schema
+
+
+def test_a_library_may_be_json_text_and_repeat_a_function():
+    text = '[{"name": "f", "description": "", "parameters": {}}, {"name": "f", "parameters": {}}]'
+    assert specs_to_json(specs_from_json(text)) == [
+        {
+            "name": "f",
+            "description": "",
+            "parameters": {"type": "object", "properties": {}, "required": []},
+        }
+    ]
+    assert specs_from_json("") == []
+    assert specs_from_json(None) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (3, "FUN201"),
+        ({"description": "no name"}, "FUN201"),
+        ({"name": "f", "parameters": 3}, "FUN202"),
+        ({"name": "f", "required_parameters": [{"type": "str"}]}, "FUN202"),
+        ("not json", "FUN103"),
+    ],
+)
+def test_junk_specs_are_refused_with_a_code(value, code):
+    with pytest.raises(ParseError) as caught:
+        spec_from_json(value)
+    assert caught.value.code == code
+
+
+def test_two_different_specs_of_one_name_are_refused():
+    with pytest.raises(ParseError) as caught:
+        specs_from_json(
+            [{"name": "f", "parameters": {}}, {"name": "f", "parameters": {"a": "str"}}]
+        )
+    assert str(caught.value) == "two different specs are named 'f'. [FUN203]"
