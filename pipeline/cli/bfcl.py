@@ -32,7 +32,7 @@ def verdicts(
         taskloom --data-root /data/mirror bfcl verdicts outputs.jsonl verdicts.jsonl
     """
     from eval.bfcl.verdicts import verdicts_file
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     data_root = resolve_data_root(settings_of(context).data_root)
     summary = verdicts_file(predictions, out, data_root)

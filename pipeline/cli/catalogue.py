@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,18 +37,20 @@ def check(
         taskloom check
         taskloom check my_annotations/ recipes/mine.yaml
     """
+    from pipeline.annotations.check import check_files
+    from pipeline.examples.registered import REGISTERED_FUNCTIONS
+
     settings = settings_of(context)
     files = _yaml_files(paths) if paths else _builtin_files()
-    errors: list[PipelineError] = []
-    kinds: Counter[str] = Counter()
-    for file in files:
-        is_recipe = _is_recipe(file)
-        kinds["recipes" if is_recipe else "annotations"] += 1
-        errors += _recipe_errors(file, settings) if is_recipe else _annotation_errors(file)
+    recipes = [file for file in files if _is_recipe(file)]
+    annotations = [file for file in files if file not in recipes]
+    errors = check_files(annotations, functions=REGISTERED_FUNCTIONS)
+    for file in recipes:
+        errors += _recipe_errors(file, settings)
     for error in errors:
         stderr.print(str(error), markup=False, soft_wrap=True)
-    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    stderr.print(f"{counted} checked, {len(errors)} errors")
+    counted = f"{len(annotations)} annotations and {len(recipes)} recipes checked"
+    stderr.print(f"{counted}, {len(errors)} errors")
     if errors:
         raise typer.Exit(EXIT_USER_ERROR)
 
@@ -81,21 +82,6 @@ def _is_recipe(file: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return any(line.startswith(RECIPE_MARKER) for line in text.splitlines())
-
-
-def _annotation_errors(file: Path) -> list[PipelineError]:
-    from pipeline.annotations.check import check_files, check_golden
-    from pipeline.annotations.schema import load_annotation
-    from pipeline.examples.golden import evaluate_golden_row
-
-    errors = check_files([file])
-    if errors:
-        return errors
-    return [
-        error
-        for annotation in load_annotation(file).expanded()
-        for error in check_golden(annotation, evaluate_golden_row)
-    ]
 
 
 def _recipe_errors(file: Path, settings: Settings) -> list[PipelineError]:

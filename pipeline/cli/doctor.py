@@ -190,7 +190,7 @@ def _disk() -> list[Finding]:
 
 
 def _data(settings: Settings) -> list[Finding]:
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     findings = []
     if settings.data_root == "embedded":

@@ -100,7 +100,7 @@ def evaluate_model(
 def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
     from pipeline.recipe import load_recipe
     from pipeline.recipe.schema import EvaluationSettings
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     recipe = load_recipe(path, overrides)
     evaluation = recipe.evaluation or EvaluationSettings()
@@ -153,7 +153,7 @@ def _job_of_options(
     model: str, names: list[str], settings: Settings, *, split: Split, adapter: Path | None
 ) -> Job:
     from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     data_root = resolve_data_root(settings.data_root)
     parts = [model, *([str(adapter)] if adapter else [])]
@@ -258,7 +258,7 @@ def score(
     from eval.backends.given_backend import load_given_answers
     from eval.harness import evaluate
     from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     settings = settings_of(context)
     data_root = resolve_data_root(settings.data_root)

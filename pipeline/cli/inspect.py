@@ -1,4 +1,4 @@
-"""`taskloom show`, `export` and `plan`: look at what a model would read, before any training."""
+"""`taskloom show` and `taskloom export`: look at what a model would read, before any training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import typer
 from rich.console import Group
 from rich.panel import Panel
 from rich.progress import track
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.shared import (
@@ -24,7 +23,6 @@ from pipeline.cli.shared import (
     stdout,
 )
 from pipeline.files import open_atomic
-from pipeline.templates.answers import render_answer
 from pipeline.templates.styles import render_conversation
 from pipeline.types import Conversation, Examples, Json, Message, TaskExample, TaskSpec
 
@@ -69,7 +67,7 @@ def _examples(
 ) -> tuple[Iterator[TaskExample], TaskSpec]:
     from pipeline.examples.cache import load_examples
     from pipeline.examples.golden import golden_examples
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     annotation = catalogue_of(settings).get(task)
     if golden:
@@ -133,7 +131,7 @@ def export(
         taskloom --data-root /data/mirror export ncbi_disease --split test --out ncbi.jsonl
     """
     from pipeline.examples.cache import load_examples
-    from pipeline.sources.rows import resolve_data_root
+    from pipeline.sources.data_root import resolve_data_root
 
     settings = settings_of(context)
     annotation = catalogue_of(settings).get(task)
@@ -165,20 +163,3 @@ def _exported(example: TaskExample, spec: TaskSpec, style: str) -> dict[str, Jso
         "completion": _message_text(answer),
         "tools": tools,
     }
-
-
-def plan(
-    context: typer.Context,
-    *,
-    recipe: Annotated[Path, typer.Argument(help="Recipe file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="--field value pairs, as for training.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Show what a recipe would train on: rows, rates, epochs, token and loss share. No training.
-
-    Examples:
-        taskloom plan recipes/quickstart/embedded.yaml
-    """
-    raise NotImplementedError(recipe, overrides, as_json, render_answer, Table)

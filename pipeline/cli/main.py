@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from pipeline import __version__
 from pipeline.cli import bfcl, catalogue, evaluation, inspect
 from pipeline.cli.doctor import doctor
+from pipeline.cli.plan import plan
 from pipeline.cli.shared import Settings, stderr
-from pipeline.errors import EXIT_OK, EXIT_USER_ERROR, PipelineError
-
-EXIT_INTERRUPTED = 130
+from pipeline.errors import EXIT_OK, PipelineError
 
 app = typer.Typer(
     name="taskloom",
@@ -65,8 +63,10 @@ app.command()(catalogue.check)
 app.command(name="list")(catalogue.list_tasks)
 app.command()(inspect.show)
 app.command()(inspect.export)
-app.command()(inspect.plan)
-app.command(name="eval")(evaluation.evaluate_model)
+app.command(context_settings={"ignore_unknown_options": True})(plan)
+app.command(name="eval", context_settings={"ignore_unknown_options": True})(
+    evaluation.evaluate_model
+)
 app.command()(evaluation.score)
 app.command()(evaluation.report)
 app.command()(doctor)
@@ -76,18 +76,10 @@ app.add_typer(bfcl.app, name="bfcl")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code: 0 ok, 2 user error, 1 bug."""
     try:
-        app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        app(args=list(arguments) if arguments is not None else None)
     except PipelineError as error:
         stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        stderr.print("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

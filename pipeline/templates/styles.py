@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from pipeline.errors import RecipeError, did_you_mean
@@ -159,7 +160,7 @@ def _answer_message(
     if spec.kind == "function_calling" and spec.settings.get("granular", "calls") == "calls":
         calls = _gold_calls(example.target)
         if calls and render_calls is None:
-            return Message(role="assistant", tool_calls=calls, trainable=True)
+            return Message(role="assistant", tool_calls=_without_labels(calls), trainable=True)
         text = render_calls(calls) if render_calls else EMPTY_ANSWER
         return Message(role="assistant", content=text, trainable=True)
     if spec.kind == "token_classification" and spec.settings.get("scheme") == "plain":
@@ -167,6 +168,20 @@ def _answer_message(
         text = render_tags(tokens, cast("list[str]", example.target))
         return Message(role="assistant", content=text, trainable=True)
     return Message(role="assistant", content=render_answer(example.target, spec), trainable=True)
+
+
+def _without_labels(calls: tuple[FunctionCall, ...]) -> tuple[FunctionCall, ...]:
+    """Return the calls as chat templates can show them, which have no place for labels.
+
+    Nothing is lost: the n-th call is `var{n}`, so `$var2.x$` still names the second call's result.
+
+    Raises:
+        ValueError: A label is not the one of its position.
+    """
+    for number, call in enumerate(calls, start=1):
+        if call.label not in {None, f"var{number}"}:
+            raise ValueError(f"call {number} is labelled {call.label!r}, expected 'var{number}'")
+    return tuple(replace(call, label=None) for call in calls)
 
 
 def _gold_calls(target: Json) -> tuple[FunctionCall, ...]:
@@ -180,4 +195,3 @@ def _gold_calls(target: Json) -> tuple[FunctionCall, ...]:
         )
         for call in cast("list[dict[str, Json]]", target)
     )
-

@@ -96,6 +96,25 @@ def test_function_calls_go_to_the_chat_template():
     assert conversation.messages[-1].tool_calls == (FunctionCall(name="f", arguments={"a": 1}),)
 
 
+def test_labels_of_position_are_left_to_the_order_of_the_calls():
+    target = [
+        {"name": "f", "arguments": {}, "label": "var1"},
+        {"name": "f", "arguments": {"a": "$var1.x$"}},
+    ]
+    row = example({"query": "q", "functions": FUNCTIONS}, target)
+    calls = render_conversation(row, spec("function_calling")).messages[-1].tool_calls
+    assert [call.label for call in calls] == [None, None]
+    assert calls[1].arguments == {"a": "$var1.x$"}
+
+
+def test_a_label_out_of_place_is_refused():
+    row = example(
+        {"query": "q", "functions": FUNCTIONS}, [{"name": "f", "arguments": {}, "label": "var2"}]
+    )
+    with pytest.raises(ValueError, match="expected 'var1'"):
+        render_conversation(row, spec("function_calling"))
+
+
 def test_function_calls_can_be_written_in_a_dialect():
     conversation = render_conversation(
         example({"query": "q", "functions": FUNCTIONS}, [{"name": "f", "arguments": {}}]),

@@ -1,0 +1,195 @@
+"""Checks of annotations that need no data: the schema, the ids, and the golden rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from pipeline.annotations.catalogue import annotation_files, family_of
+from pipeline.annotations.evaluation import Functions
+from pipeline.annotations.expressions import FUNCTION_NAMES
+from pipeline.annotations.field_values import FieldValues, compile_fields
+from pipeline.annotations.outcomes import RowSkipped
+from pipeline.annotations.references import functions_in
+from pipeline.annotations.row_evaluation import RowPipeline
+from pipeline.annotations.row_operations import Lookup
+from pipeline.annotations.schema import DatasetAnnotation, Golden, load_annotation
+from pipeline.errors import AnnotationError, PipelineError, PipelineErrors
+from pipeline.types import Json
+
+GoldenFunction = Callable[[DatasetAnnotation, Golden], list[FieldValues]]
+"""Turns a golden row into the values of its examples."""
+
+
+def check_files(
+    paths: Sequence[Path], *, functions: Functions | None = None
+) -> list[PipelineError]:
+    """Check annotation files, and folders of them.
+
+    Args:
+        paths: YAML files or folders.
+        functions: Implementations of the functions that `function:` may name; golden rows of
+            annotations that use others are not run.
+
+    Returns:
+        Every mistake, in the order of the files; empty when all is well.
+    """
+    errors: list[PipelineError] = []
+    owners: dict[str, Path] = {}
+    for path, family in _files(paths, errors):
+        try:
+            annotation = load_annotation(path, family=family)
+        except PipelineErrors as several:
+            errors.extend(several.errors)
+            continue
+        except PipelineError as error:
+            errors.append(error)
+            continue
+        errors.extend(_repeated_ids(annotation, path, owners))
+        broken = _compile_errors(annotation)
+        errors.extend(broken or _checked_golden(annotation, functions or {}))
+    return errors
+
+
+def _files(paths: Sequence[Path], errors: list[PipelineError]) -> Iterator[tuple[Path, str]]:
+    for path in paths:
+        if path.is_dir():
+            for file in annotation_files(path):
+                yield file, family_of(file, path)
+        elif path.exists():
+            yield path, path.resolve().parent.name
+        else:
+            errors.append(AnnotationError("ANN161", "there is no such file or folder", where=path))
+
+
+def _repeated_ids(
+    annotation: DatasetAnnotation, path: Path, owners: dict[str, Path]
+) -> Iterator[PipelineError]:
+    for task in annotation.expanded():
+        first = owners.setdefault(task.id, path)
+        if first.resolve() != path.resolve():
+            message = f"id: the id {task.id!r} is already used by {first}"
+            where = annotation.mark(("id",))
+            yield AnnotationError("ANN162", message, where=where, hint="Choose another id")
+
+
+def _compile_errors(annotation: DatasetAnnotation) -> list[PipelineError]:
+    """Return what stops expressions from being compiled, e.g. a bad regular expression."""
+    stand_ins: Functions = dict.fromkeys(FUNCTION_NAMES, lambda value, **options: value)
+    key_columns = {op.key: "x" for op in annotation.rows if isinstance(op, Lookup)}
+    side_rows: list[dict[str, Json]] = [dict(key_columns)]
+    errors: list[PipelineError] = []
+    for task in annotation.expanded()[:1]:
+        try:
+            RowPipeline(task, functions=stand_ins, side_file=lambda name: side_rows)
+            compile_fields(task, stand_ins, class_names=["a", "b"])
+        except PipelineError as error:
+            errors.append(error)
+    return errors
+
+
+def functions_used(annotation: DatasetAnnotation) -> tuple[str, ...]:
+    """Return the names of the functions that an annotation uses, in the order of first use."""
+    return tuple(dict.fromkeys(functions_in(annotation.fields, annotation.rows)))
+
+
+def _checked_golden(annotation: DatasetAnnotation, functions: Functions) -> list[PipelineError]:
+    if any(name not in functions for name in functions_used(annotation)):
+        return []
+    return check_golden(annotation, lambda task, golden: golden_values(task, golden, functions))
+
+
+def golden_values(
+    annotation: DatasetAnnotation, golden: Golden, functions: Functions | None = None
+) -> list[FieldValues]:
+    """Run one golden row through the row operations and fields of an annotation.
+
+    Raises:
+        AnnotationError: The row holds something that the annotation does not know.
+    """
+    task = annotation.expanded()[0]
+    names = None if task.labels is not None else _expected_labels(task)
+    pipeline = RowPipeline(task, functions=functions, side_file=lambda name: golden.files[name])
+    evaluate = compile_fields(task, functions, class_names=names)
+    found = []
+    rows = pipeline.run("train", lambda split: [(0, golden.row)] if split == "train" else [])
+    for name, row in rows:
+        try:
+            found.append(evaluate(row, name))
+        except RowSkipped:
+            continue
+    return found
+
+
+def _expected_labels(annotation: DatasetAnnotation) -> list[str] | None:
+    """Return the labels that golden rows expect, for an annotation that lists none."""
+    found: dict[str, None] = {}
+    for golden in annotation.golden:
+        for example in golden.expected():
+            target = example.get("target")
+            for item in target if isinstance(target, list) else [target]:
+                if isinstance(item, str):
+                    found[item] = None
+    return sorted(found) or None
+
+
+def check_golden(
+    annotation: DatasetAnnotation, evaluate_row: GoldenFunction
+) -> list[PipelineError]:
+    """Compare what golden rows become with what the annotation expects.
+
+    Args:
+        annotation: The annotation.
+        evaluate_row: Turns a golden row into examples, e.g. `golden_values`.
+
+    Returns:
+        One error per row that differs or cannot be run.
+    """
+    errors: list[PipelineError] = []
+    for position, golden in enumerate(annotation.golden):
+        loc = ("golden", position)
+        try:
+            found = evaluate_row(annotation, golden)
+        except KeyError as error:
+            message = f"golden[{position}]: the side file {error.args[0]!r} is not under `files`"
+            errors.append(AnnotationError("ANN170", message, where=annotation.mark(loc)))
+            continue
+        except PipelineError as error:
+            message = f"golden[{position}]: {error.message}"
+            errors.append(
+                AnnotationError(error.code, message, where=annotation.mark(loc), hint=error.hint)
+            )
+            continue
+        difference = _difference(golden, found)
+        if difference:
+            message = f"golden[{position}]: {difference}"
+            errors.append(AnnotationError("ANN171", message, where=annotation.mark(loc)))
+    return errors
+
+
+def _difference(golden: Golden, found: list[FieldValues]) -> str | None:
+    expected = golden.expected()
+    if len(expected) != len(found):
+        return f"the row gives {len(found)} examples, {len(expected)} are expected"
+    for position, (wanted, got) in enumerate(zip(expected, found, strict=True)):
+        which = f"example {position}: " if len(expected) > 1 else ""
+        for key, value in wanted.items():
+            if key not in got:
+                return f"{which}an example has inputs, target and choices, not {key!r}"
+            if not _same(got[key], value):
+                return f"{which}{key} is {_text(got[key])}, {_text(value)} is expected"
+            if key == "inputs" and list(cast("dict[str, Json]", got[key])) != list(value):
+                return f"{which}the inputs are in another order: {_text(got[key])}"
+    return None
+
+
+def _same(left: Json, right: Json) -> bool:
+    """Return whether two values are equal, with 1, 1.0 and true told apart."""
+    return left == right and json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+
+
+def _text(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 300 else f"{text[:297]}..."

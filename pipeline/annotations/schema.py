@@ -1,0 +1,442 @@
+"""The schema of a dataset annotation: one YAML file per task.
+
+An annotation is data. Everything a file may say is here, checked as a whole when it is loaded;
+whether it fits its dataset is checked by `columns`, before any row is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import ConfigDict, Field, PlainValidator, PrivateAttr
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from pipeline.annotations.expressions import Column, Expression, Spans
+from pipeline.annotations.labels import LabelTable
+from pipeline.annotations.parsing import parse_expression
+from pipeline.annotations.row_operations import Operation, parse_operations
+from pipeline.annotations.rules import relation_problems
+from pipeline.annotations.source import Access, Source, SplitSources, spelled
+from pipeline.annotations.tagging import entity_types
+from pipeline.annotations.task_kinds import TASK_KINDS, KindRules, default_metrics
+from pipeline.errors import AnnotationError, PipelineError, SourceMark, raise_all
+from pipeline.files import sha256_of_json
+from pipeline.types import Json, TaskKind, TaskSpec
+from pipeline.yaml_reader import (
+    ErrorCodes,
+    Problem,
+    YamlDocument,
+    excerpt,
+    load_yaml,
+    position_of,
+    problems_as_validation_error,
+    validation_errors,
+)
+
+_ID_PART = r"[A-Za-z0-9_{][A-Za-z0-9_.{}\-]*"
+_CODES = ErrorCodes("ANN101", "ANN102", "ANN103", AnnotationError)
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+_ROW_KEYS = ("task", "source", "splits", "rows", "fields", "labels", "settings", "cap")
+
+
+def _fields(value: object) -> object:
+    problems: list[Problem] = []
+    if not isinstance(value, dict) or not value:
+        problems.append(Problem((), "ANN103", "a map from field names to expressions is needed"))
+        value = {}
+    parsed = {}
+    for name, inner in value.items():
+        if inner is None:
+            problems.append(Problem((name,), "ANN110", "an expression is needed, got nothing"))
+        parsed[name] = parse_expression(inner, ("fields", name), problems)
+    return _or_problems(parsed, problems, "fields")
+
+
+def _rows(value: object) -> object:
+    problems: list[Problem] = []
+    parsed = parse_operations(value, ("rows",), problems)  # type: ignore[arg-type]
+    return _or_problems(parsed, problems, "rows")
+
+
+def _or_problems(parsed: object, problems: list[Problem], key: str) -> object:
+    if problems:
+        # pydantic puts the key of the field in front again.
+        inside = [
+            Problem(p.loc[1:] if p.loc[:1] == (key,) else p.loc, p.code, p.message, p.hint)
+            for p in problems
+        ]
+        raise problems_as_validation_error(inside)
+    return parsed
+
+
+def _labels(value: object) -> object:
+    if isinstance(value, dict) and value:
+        entries: list[Json] = list(value.values())
+    elif isinstance(value, list) and value:
+        entries = value
+    else:
+        message = "a list of names, or a map from raw values to names, is needed"
+        raise problems_as_validation_error([Problem((), "ANN150", message)])
+    keys = list(value) if isinstance(value, dict) else range(len(entries))
+    problems = [
+        Problem((key,), "ANN150", f"a label is text, got {excerpt(entry)}", "Quote it")
+        for key, entry in zip(keys, entries, strict=True)
+        if not isinstance(entry, str) or not entry.strip() or "\n" in entry
+    ]
+    if isinstance(value, list) and not problems and len(set(value)) != len(value):
+        problems.append(Problem((), "ANN150", "a label is listed twice"))
+    if problems:
+        raise problems_as_validation_error(problems)
+    return value
+
+
+if TYPE_CHECKING:
+    Fields = dict[str, Expression]
+    Rows = tuple[Operation, ...]
+    Labels = list[str] | dict[str, str]
+else:
+    # pydantic would build validators for the dataclasses of the language, which it never needs.
+    Fields = Annotated[Any, PlainValidator(_fields)]
+    Rows = Annotated[Any, PlainValidator(_rows)]
+    Labels = Annotated[Any, PlainValidator(_labels)]
+
+
+TaskId = Annotated[
+    str,
+    Field(max_length=120),
+    spelled(f"{_ID_PART}(/{_ID_PART})*", "letters, digits, _, -, . and single / between them"),
+]
+
+
+class _Strict(pydantic.BaseModel):
+    model_config = _STRICT
+
+
+class Cap(_Strict):
+    """At most so many examples per split, chosen by a stable hash; applied last."""
+
+    train: Annotated[int, Field(ge=1)] | None = None
+    validation: Annotated[int, Field(ge=1)] | None = None
+    test: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Truncate(_Strict):
+    """Which input loses text first when an example is too long, and on which side."""
+
+    input: str
+    side: Literal["left", "right"] = "right"
+
+
+class Golden(_Strict):
+    """A source row of our own making, and what it must become."""
+
+    row: dict[str, Any]
+    example: dict[str, Any] | None = None
+    """`{inputs, target}`, with `choices` where the row has its own."""
+    examples: list[dict[str, Any]] | None = None
+    """For rows that give several examples, or none."""
+    skipped: bool = False
+    """Whether the row gives no example."""
+    files: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
+    """Rows of the side files that `lookup` reads."""
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [self.example is not None, self.examples is not None, self.skipped]
+        if sum(given) != 1:
+            message = "a golden row needs one of `example`, `examples` and `skipped: true`"
+            raise problems_as_validation_error([Problem((), "ANN151", message)])
+        return self
+
+    def expected(self) -> list[dict[str, Any]]:
+        """Return the examples that the row must become."""
+        return [self.example] if self.example is not None else self.examples or []
+
+
+class ConfigOverride(_Strict):
+    """What one config of several has of its own."""
+
+    id: TaskId | None = None
+    title: str | None = None
+    instruction: str | None = None
+    labels: Labels | None = None
+    splits: SplitSources | None = None
+    language: tuple[str, ...] | None = None
+
+
+class DatasetAnnotation(_Strict):
+    """How one public dataset becomes the examples of one task."""
+
+    schema_version: Literal[1]
+    id: TaskId
+    """Stable name, e.g. `glue/rte`; `{config}` stands for the config's name."""
+    title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    task: TaskKind
+    source: Source
+    splits: SplitSources
+    rows: Rows = ()
+    fields: Fields
+    labels: Labels | None = None
+    """Names in order, or raw value to name; absent: the class names recorded with the data."""
+    ordered: bool = False
+    """Whether the order of the labels means more and less."""
+    instruction: Annotated[str, Field(max_length=2000)] = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    """The first is the headline; absent: those of the kind."""
+    cap: Cap = Cap()
+    truncate: Truncate | None = None
+    per_config: dict[str, ConfigOverride] = Field(default_factory=dict)
+    golden: tuple[Golden, ...] = ()
+    verified: Literal["rows", "golden", "unverified"] = "unverified"
+    """`rows`: run on real rows of the dataset; `golden`: on its golden rows; else not run."""
+    notes: Annotated[str, Field(max_length=4000)] | None = None
+
+    _document: YamlDocument | None = PrivateAttr(default=None)
+    _raw: dict[str, Json] = PrivateAttr(default_factory=dict)
+    _family: str = PrivateAttr(default="own")
+    _config: str | None = PrivateAttr(default=None)
+
+    @pydantic.field_validator("metrics", "golden", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @pydantic.model_validator(mode="after")
+    def _check_relations(self) -> Self:
+        problems = relation_problems(self)
+        if problems:
+            raise problems_as_validation_error(problems)
+        return self
+
+    @property
+    def rules(self) -> KindRules:
+        """What the kind of task needs and allows."""
+        return TASK_KINDS[self.task]
+
+    @property
+    def family(self) -> str:
+        """First folder below the annotations folder, e.g. `biomedical`."""
+        return self._family
+
+    @property
+    def config(self) -> str | None:
+        """The one config of the source this task reads."""
+        return self._config or (self.source.config if isinstance(self.source.config, str) else None)
+
+    @property
+    def access(self) -> Access:
+        """Whether anybody can get the data."""
+        return self.source.access
+
+    @property
+    def path(self) -> Path | None:
+        """The file, when the annotation comes from one."""
+        return Path(self._document.name) if self._document else None
+
+    def mark(self, loc: Sequence[str | int] = (), *, key: bool = False) -> SourceMark | str:
+        """Return the place of `loc` in the annotation's file, or its id without a file."""
+        return self._document.mark(loc, key=key) if self._document else self.id
+
+    def full_settings(self) -> dict[str, Json]:
+        """Return the settings with the defaults of the kind filled in."""
+        defaults = {
+            name: rule.default
+            for name, rule in self.rules.settings.items()
+            if rule.default is not None
+        }
+        return {**defaults, **self.settings}
+
+    def label_path(self) -> str | None:
+        """Return the path whose recorded class names are the labels, when there is one."""
+        target = self.fields.get("target")
+        if isinstance(target, Spans):
+            target = target.tags
+        return str(target.path) if isinstance(target, Column) else None
+
+    def label_table(self, class_names: Sequence[str] | None = None) -> LabelTable | None:
+        """Return the vocabulary, before the tags of a BIO scheme become entity types.
+
+        Args:
+            class_names: Names recorded with the data, for an annotation that lists none.
+        """
+        if self.labels is not None:
+            return LabelTable.of(self.labels)
+        return LabelTable(tuple(class_names)) if class_names else None
+
+    def spec(self, class_names: Sequence[str] | None = None) -> TaskSpec:
+        """Return what later stages must know of the task.
+
+        Args:
+            class_names: Names recorded with the data, for an annotation that lists none.
+        """
+        settings = self.full_settings()
+        if self.truncate is not None:
+            settings["truncate"] = {"input": self.truncate.input, "side": self.truncate.side}
+        return TaskSpec(
+            id=self.id,
+            kind=self.task,
+            family=self.family,
+            instruction=self.instruction,
+            labels=self._answer_labels(class_names),
+            metrics=self.metrics or default_metrics(self.task, settings),
+            settings=settings,
+        )
+
+    def _answer_labels(self, class_names: Sequence[str] | None) -> tuple[str, ...] | None:
+        table = self.label_table(class_names)
+        if table is None:
+            return None
+        target = self.fields.get("target")
+        if isinstance(target, Spans):
+            types = entity_types(table.names, scheme=target.scheme)
+            return types or ((target.type,) if target.type else ())
+        return table.names
+
+    def data_fingerprint(self) -> str:
+        """Return a hash of everything that decides which examples the rows become."""
+        part: dict[str, Json] = {key: self._raw.get(key) for key in _ROW_KEYS}
+        overrides = self._raw.get("per_config")
+        part["config"] = self.config
+        part["own"] = overrides.get(self.config or "") if isinstance(overrides, dict) else None
+        return sha256_of_json(part)
+
+    def expanded(self) -> tuple[DatasetAnnotation, ...]:
+        """Return one annotation per config of the source; itself when there is at most one."""
+        configs = self.source.config
+        if not isinstance(configs, tuple):
+            return (self,)
+        return tuple(self._for_config(config) for config in configs)
+
+    def _parts_of(self, config: str) -> dict[str, object]:
+        """Return those of fields, rows and golden rows that name the config."""
+        readers: dict[str, Callable[[Any], object]] = {
+            "fields": _fields,
+            "rows": _rows,
+            "golden": lambda rows: tuple(Golden.model_validate(row) for row in rows),
+        }
+        return {
+            key: read(_filled(self._raw[key], config))
+            for key, read in readers.items()
+            if "{config}" in repr(self._raw.get(key))
+        }
+
+    def _for_config(self, config: str) -> DatasetAnnotation:
+        own = self.per_config.get(config, ConfigOverride())
+        source = self.source.model_copy(
+            update={
+                "config": config,
+                "data_dir": _filled(self.source.data_dir, config),
+                "data_files": _filled(self.source.data_files, config),
+                "files": _filled(self.source.files, config),
+                **({"language": own.language} if own.language is not None else {}),
+            }
+        )
+        copy = self.model_copy(
+            update={
+                "id": own.id or _filled(self.id, config),
+                "title": own.title or _filled(self.title, config),
+                "instruction": own.instruction or _filled(self.instruction, config),
+                "labels": own.labels if own.labels is not None else self.labels,
+                "splits": own.splits or self.splits,
+                "source": source,
+                **self._parts_of(config),
+            }
+        )
+        copy._config = config
+        return copy
+
+
+def _filled(value: Any, config: str) -> Any:  # noqa: ANN401 - any JSON value, tuples too
+    """Return `value` with `{config}` replaced in every text and key."""
+    if isinstance(value, str):
+        return value.replace("{config}", config)
+    if isinstance(value, list | tuple):
+        return type(value)(_filled(item, config) for item in value)
+    if isinstance(value, dict):
+        return {_filled(key, config): _filled(item, config) for key, item in value.items()}
+    return value
+
+
+def load_annotation(path: Path, *, family: str | None = None) -> DatasetAnnotation:
+    """Read and check one annotation file.
+
+    Args:
+        path: The YAML file.
+        family: Its family; by default the name of its folder.
+
+    Raises:
+        YamlError: The file is no YAML of the kind that is read.
+        AnnotationError: It is no valid annotation.
+        PipelineErrors: It has several mistakes.
+    """
+    return annotation_from(load_yaml(path), family=family or path.resolve().parent.name)
+
+
+def annotation_from(document: YamlDocument, *, family: str = "own") -> DatasetAnnotation:
+    """Check one annotation that is already read; errors as for `load_annotation`."""
+    if not isinstance(document.value, dict):
+        message = "an annotation is a map of keys"
+        hint = "Start with `schema_version: 1`"
+        raise AnnotationError("ANN103", message, where=document.mark(), hint=hint)
+    errors: list[PipelineError] = []
+    try:
+        annotation = DatasetAnnotation.model_validate(document.value)
+    except pydantic.ValidationError as error:
+        errors = validation_errors(error, document, model=DatasetAnnotation, codes=_CODES)
+        hidden = _hidden_errors(document.value, {str(e["loc"][0]) for e in error.errors()})
+        if hidden is not None:
+            errors += validation_errors(hidden, document, model=DatasetAnnotation, codes=_CODES)
+        raise_all(sorted(errors, key=position_of))
+        raise AssertionError("a validation error without errors") from error
+    annotation._document = document
+    annotation._raw = document.value
+    annotation._family = family
+    return annotation
+
+
+_STAND_INS: dict[str, Json] = {
+    "schema_version": 1,
+    "id": "x",
+    "source": {"hub": "x", "licence": "unknown"},
+    "splits": {"train": "train"},
+    "fields": {"text": "text", "target": "target"},
+    "instruction": "x",
+}
+_CHECKED_WITH = {
+    "fields": {"truncate", "settings"},
+    "source": {"id", "per_config"},
+    "rows": {"fields"},
+    "golden": {"verified"},
+    "settings": {"fields", "metrics"},
+}
+
+
+def _hidden_errors(value: Mapping[str, Json], bad: set[str]) -> pydantic.ValidationError | None:
+    """Return the contradictions between the keys that are fine, although others are not.
+
+    pydantic checks relations only once every key is fine; here the bad ones are replaced by
+    stand-ins, and complaints about those are dropped.
+    """
+    if "task" in bad:
+        return None
+    fine = {key: inner for key, inner in value.items() if key not in bad}
+    blurred = bad | {name for key in bad for name in _CHECKED_WITH.get(key, ())}
+    try:
+        DatasetAnnotation.model_validate({**_STAND_INS, **fine})
+    except pydantic.ValidationError as error:
+        kept = [
+            InitErrorDetails(
+                type=PydanticCustomError(e["type"], "{message}", e["ctx"]),
+                loc=e["loc"],
+                input=None,
+            )
+            for e in error.errors()
+            if e["type"].startswith("ANN") and e["loc"] and e["loc"][0] not in blurred
+        ]
+        return pydantic.ValidationError.from_exception_data("hidden", kept) if kept else None
+    return None
