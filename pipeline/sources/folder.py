@@ -1,0 +1,130 @@
+"""A dataset as a folder of files: a mirror, a hub snapshot, or a user's own data."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.errors import SourceError
+from pipeline.files import sha256_of_file
+from pipeline.sources.card import Card, read_card
+from pipeline.sources.guards import read_errors
+from pipeline.sources.layout import WantedSplit, is_address
+
+
+class Place(Protocol):
+    """Where the files of one dataset are."""
+
+    @property
+    def origin(self) -> str:
+        """Where that is, for messages and reports."""
+        ...
+
+    def listing(self) -> Sequence[str]:
+        """All files as `/`-separated paths relative to the dataset's folder."""
+        ...
+
+    def card(self) -> Card:
+        """What the dataset card declares."""
+        ...
+
+    def fetch(self, name: str) -> Path:
+        """Return a local path of the listed file `name`."""
+        ...
+
+    def identity(self, name: str) -> str:
+        """Return a text that changes when the content of the file does."""
+        ...
+
+    def guess(self, wanted: WantedSplit) -> Sequence[str]:
+        """Return the files that `datasets` itself would take; none if it cannot tell."""
+        ...
+
+
+class FolderPlace:
+    """A dataset in a local folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep `folder`, which must exist."""
+        self.folder = folder
+
+    @property
+    def origin(self) -> str:
+        """Where that is, for messages and reports."""
+        return str(self.folder)
+
+    def listing(self) -> Sequence[str]:
+        """All files as `/`-separated paths relative to the dataset's folder."""
+        found: list[str] = []
+        for parent, folders, files in os.walk(self.folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            base = Path(parent).relative_to(self.folder)
+            found += [(base / name).as_posix() for name in files if not name.startswith(".")]
+        return sorted(found)
+
+    def card(self) -> Card:
+        """What the dataset card declares."""
+        return read_card(self.folder / "README.md")
+
+    def fetch(self, name: str) -> Path:
+        """Return a local path of the listed file `name`.
+
+        Raises:
+            SourceError: `name` is a web address, and the folder has no copy of that file.
+        """
+        if is_address(name):
+            raise SourceError(
+                "SRC108",
+                "this folder has no copy of a file that comes from the web",
+                where=self.folder,
+                hint=f"Download {name} into it",
+            )
+        return self.folder / name
+
+    def identity(self, name: str) -> str:
+        """Return a text that changes when the content of the file does."""
+        return content_of_file(self.folder / name)
+
+    def guess(self, wanted: WantedSplit) -> Sequence[str]:
+        """Return the files that `datasets` itself would take; none if it cannot tell."""
+        base = self.folder / (wanted.data_dir or "")
+        if wanted.config and (base / wanted.config).is_dir():
+            base = base / wanted.config
+        prefix = f"{self.folder.resolve()}/"
+        return [name.removeprefix(prefix) for name in guess_files(str(base.resolve()), wanted)]
+
+
+def guess_files(base_path: str, wanted: WantedSplit) -> list[str]:
+    """Return what `datasets` finds for a split below `base_path` (a folder or `hf://` URL)."""
+    from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patterns
+
+    try:
+        patterns = get_data_patterns(base_path)
+    except (EmptyDatasetError, FileNotFoundError):
+        return []
+    named = {str(split): entries for split, entries in patterns.items()}
+    if wanted.split not in named:
+        return []
+    chosen = {wanted.split: named[wanted.split]}
+    found = DataFilesDict.from_patterns(chosen, base_path=base_path)
+    return sorted(str(name) for name in found[wanted.split])
+
+
+def content_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, hashed once per process while the file stays the same.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    with read_errors(path):
+        state = path.stat()
+        return _sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256(path: Path, size: int, modified: int, inode: int) -> str:
+    del size, modified, inode
+    return sha256_of_file(path)

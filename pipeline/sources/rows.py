@@ -1,0 +1,303 @@
+"""Rows of a split, as an annotation names it: from the mirror, from files, or from the hub."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.annotations.schema import DatasetAnnotation
+from pipeline.annotations.source import Source, Take
+from pipeline.errors import SourceError
+from pipeline.files import sha256_of_json
+from pipeline.sources.batches import Row, RowBatch
+from pipeline.sources.data_root import dataset_folder
+from pipeline.sources.features import Features, class_names
+from pipeline.sources.folder import FolderPlace, Place
+from pipeline.sources.hub import open_hub
+from pipeline.sources.json_lines import JsonLinesFile
+from pipeline.sources.layout import WantedSplit, check_relative
+from pipeline.sources.reading import SourceSplit, open_split
+from pipeline.sources.selection import partition_rows
+from pipeline.types import SPLITS, Split
+
+
+class RowTable:
+    """The rows of one split of a task; read from disk on every iteration, never held in memory.
+
+    Rows are numbered from 0 over the source splits they come from, so a number names the same row
+    whichever part of the source a split takes.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[SourceSplit],
+        *,
+        origin: str,
+        chosen: npt.NDArray[np.int64] | None = None,
+        selection: str = "",
+    ) -> None:
+        """Keep where the rows are.
+
+        Args:
+            sources: Source splits, one after the other.
+            origin: Where they come from, for reports.
+            chosen: Sorted row numbers that belong to the split; all when `None`.
+            selection: Text that tells how `chosen` came about, for the fingerprint.
+        """
+        self.sources = tuple(sources)
+        self.origin = origin
+        self._chosen = chosen
+        self._selection = selection
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """All columns, in source order."""
+        return tuple(dict.fromkeys(name for source in self.sources for name in source.columns()))
+
+    @property
+    def features(self) -> Features | None:
+        """Column types that the data declare, if they do."""
+        return next((source.features for source in self.sources if source.features), None)
+
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of class labels by column, as recorded with the data."""
+        return class_names(self.features)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the content of a file or the choice of rows does."""
+        return sha256_of_json([self._selection, *(source.fingerprint for source in self.sources)])
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Rows that the latest reading left out, by reason."""
+        return sum((source.skipped() for source in self.sources), Counter())
+
+    @property
+    def selected_rows(self) -> npt.NDArray[np.int64] | None:
+        """Sorted numbers of the rows that belong to the split; `None` when all do."""
+        return self._chosen
+
+    def __len__(self) -> int:
+        """Number of rows, skipped ones included; a first call reads through JSON files."""
+        if self._chosen is not None:
+            return len(self._chosen)
+        return sum(source.count_rows() for source in self.sources)
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows in order."""
+        return (row for _, row in self.numbered())
+
+    def numbered(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Row]]:
+        """Yield `(row number, row)` in order.
+
+        Args:
+            columns: Columns that are needed; others may be left out to save time.
+
+        Raises:
+            SourceError: A row cannot be read.
+        """
+        for batch in self.batches(columns):
+            yield from batch.rows()
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[RowBatch]:
+        """Yield the rows in batches.
+
+        Args:
+            columns: Columns that are needed; `RowBatch.columns` gives exactly these.
+
+        Raises:
+            SourceError: A row cannot be read.
+        """
+        start = 0
+        for source in self.sources:
+            for before, batch in source.batches(columns):
+                yield _part_of_batch(batch, start + before, self._chosen)
+            start += source.num_seen()
+
+
+def _part_of_batch(batch: RowBatch, start: int, chosen: npt.NDArray[np.int64] | None) -> RowBatch:
+    """Return `batch` with its numbers moved by `start`, and only the chosen rows."""
+    first = start + batch.numbers[0] if len(batch.numbers) else start
+    numbers: Sequence[int] = range(first, first + len(batch.numbers))
+    if chosen is not None:
+        low, high = np.searchsorted(chosen, [first, first + len(batch.numbers)])
+        numbers = chosen[low:high].tolist()
+    wanted = set(numbers) if chosen is not None else None
+
+    def rows() -> Iterator[tuple[int, Row]]:
+        for number, row in batch.rows():
+            if wanted is None or start + number in wanted:
+                yield start + number, row
+
+    def columns() -> pa.RecordBatch | None:
+        found = batch.columns()
+        if found is None or wanted is None:
+            return found
+        return found.take(pa.array([number - first for number in numbers], type=pa.int64()))
+
+    return RowBatch(numbers, rows, columns)
+
+
+def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | None) -> RowTable:
+    """Open the rows that serve one split of a task.
+
+    Args:
+        annotation: The task.
+        split: Its split.
+        data_root: Local mirror, which is looked into before the hub.
+
+    Raises:
+        SourceError: The task has no such split, or its source cannot be found or read.
+    """
+    source = annotation.splits.of(split)
+    if source is None:
+        present = ", ".join(annotation.splits.present())
+        raise SourceError(
+            "SRC114",
+            f"the task has no {split} split; it has {present}",
+            where=annotation.id,
+            hint="Choose one of them, or give the split a source in the annotation",
+        )
+    place = open_place(annotation, data_root)
+    named = source.source if isinstance(source, Take) else source
+    names = (named,) if isinstance(named, str) else named
+    opened = [_open(place, wanted_split(annotation, name)) for name in names]
+    chosen, selection = _chosen_rows(annotation, split, names, opened)
+    return RowTable(opened, origin=place.origin, chosen=chosen, selection=selection)
+
+
+def load_side_file(
+    annotation: DatasetAnnotation, name: str, data_root: Path | None
+) -> list[dict[str, Any]]:
+    """Return all rows of a file beside the data, such as a library of functions.
+
+    Args:
+        annotation: The task.
+        name: Path of a JSON or JSON Lines file, relative to the dataset's folder.
+        data_root: Local mirror, which is looked into before the hub.
+
+    Raises:
+        SourceError: There is no such file, or it cannot be read.
+    """
+    path = _side_file_path(open_place(annotation, data_root), annotation, name)
+    return [row for _, row in JsonLinesFile(path)]
+
+
+def side_file_fingerprint(annotation: DatasetAnnotation, name: str, data_root: Path | None) -> str:
+    """Return a text that changes when the content of a side file does.
+
+    Raises:
+        SourceError: There is no such file.
+    """
+    place = open_place(annotation, data_root)
+    _side_file_path(place, annotation, name)
+    return place.identity(name)
+
+
+def open_place(annotation: DatasetAnnotation, data_root: Path | None) -> Place:
+    """Return where the files of an annotation's dataset are.
+
+    Raises:
+        SourceError: They are neither in the mirror nor within reach.
+    """
+    source = annotation.source
+    if source.hub is None:
+        folder = annotation.path.parent if annotation.path else Path()
+        return FolderPlace(folder)
+    mirrored = dataset_folder(data_root, source.hub)
+    if mirrored is not None:
+        return FolderPlace(mirrored)
+    try:
+        return open_hub(source.hub, source.revision, how_to_get=source.how_to_get or "")
+    except SourceError as error:
+        raise _not_found(source, data_root, error) from error
+
+
+def wanted_split(annotation: DatasetAnnotation, name: str) -> WantedSplit:
+    """Return what to look for to find the source split `name` of an annotation."""
+    source = annotation.source
+    options: dict[str, Any] = {}
+    if source.delimiter is not None:
+        options["sep"] = source.delimiter
+    if source.column_names is not None:
+        options["names"] = list(source.column_names)
+    return WantedSplit(
+        dataset=source.hub or str(annotation.path or annotation.id),
+        split=name,
+        config=annotation.config if source.hub else None,
+        data_dir=source.data_dir,
+        data_files=source.files if source.hub is None else source.data_files,
+        format=source.format,
+        reader_options=options,
+    )
+
+
+def _open(place: Place, wanted: WantedSplit) -> SourceSplit:
+    """Open a split; in a folder that is laid out more plainly than the hub, by its plain name."""
+    try:
+        return open_split(place, wanted)
+    except SourceError as error:
+        if error.code not in {"SRC103", "SRC104", "SRC108"}:
+            raise
+        if isinstance(place, FolderPlace) and (wanted.data_files or wanted.data_dir):
+            plain = dataclasses.replace(wanted, data_files=None, data_dir=None)
+            with contextlib.suppress(SourceError):
+                return open_split(place, plain)
+        error.message += f" (looked in {place.origin})"
+        raise
+
+
+def _chosen_rows(
+    annotation: DatasetAnnotation,
+    split: Split,
+    names: Sequence[str],
+    opened: Sequence[SourceSplit],
+) -> tuple[npt.NDArray[np.int64] | None, str]:
+    """Return the rows of `names` that are left for, or taken by, `split`."""
+    entries = {other: annotation.splits.of(other) for other in SPLITS}
+    takes = {
+        other: entry
+        for other, entry in entries.items()
+        if isinstance(entry, Take) and entry.source in names
+    }
+    if not takes:
+        return None, ""
+    parts: list[npt.NDArray[np.int64]] = []
+    start = 0
+    for name, source in zip(names, opened, strict=True):
+        own = {other: take for other, take in takes.items() if take.source == name}
+        num_rows = source.count_rows()
+        divided = partition_rows(num_rows, own, where=f"{annotation.id} ({name})")
+        parts.append(divided[split if split in own else None] + start)
+        start += num_rows
+    described = [[other, take.take, take.source, take.seed] for other, take in takes.items()]
+    return np.concatenate(parts), f"{split} {described}"
+
+
+def _side_file_path(place: Place, annotation: DatasetAnnotation, name: str) -> Path:
+    dataset = annotation.source.hub or annotation.id
+    check_relative(name, dataset)
+    if name not in place.listing():
+        raise SourceError(
+            "SRC115",
+            f"no side file {name!r} in {place.origin}",
+            where=dataset,
+            hint="Side files are named relative to the dataset's folder",
+        )
+    return place.fetch(name)
+
+
+def _not_found(source: Source, data_root: Path | None, error: SourceError) -> SourceError:
+    mirror = f"not in the mirror {data_root}" if data_root else "no mirror is given (--data-root)"
+    hint = source.how_to_get or error.hint
+    return SourceError(error.code, f"{error.message}; {mirror}", where=source.hub, hint=hint)
