@@ -1,0 +1,1 @@
+"""From conversations to token ids: rendering, safe tokenisation, truncation, DNA units."""
