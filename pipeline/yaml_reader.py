@@ -96,7 +96,8 @@ def load_yaml(path: Path) -> YamlDocument:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         message = f"cannot read the file: {reason}"
-        raise YamlError("YML001", message, where=SourceMark(str(path), 1, 1)) from error
+        hint = "Check the path's spelling"
+        raise YamlError("YML001", message, where=path, hint=hint) from error
     return read_yaml(data, name=str(path))
 
 

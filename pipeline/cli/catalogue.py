@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich import box
 from rich.table import Table
 
 from pipeline.cli.shared import Settings, catalogue_of, settings_of, stderr, stdout
-from pipeline.errors import EXIT_USER_ERROR, PipelineError, PipelineErrors, SourceError
+from pipeline.errors import (
+    EXIT_USER_ERROR,
+    AnnotationError,
+    PipelineError,
+    PipelineErrors,
+    SourceError,
+    did_you_mean,
+)
+from pipeline.types import TaskKind
 
 if TYPE_CHECKING:
     from pipeline.annotations.schema import DatasetAnnotation
@@ -125,8 +134,12 @@ def list_tasks(
         taskloom list --family dna
         taskloom list --licence commercial --language en --json
     """
-    tasks = catalogue_of(settings_of(context)).select(
-        family=family, kind=kind, licence=licence, language=language
+    catalogue = catalogue_of(settings_of(context))
+    families = {task.family for task in catalogue}
+    _check_name("--family", family, families)
+    _check_name("--kind", kind, get_args(TaskKind))
+    tasks = catalogue.select(
+        family=family, kind=cast("TaskKind | None", kind), licence=licence, language=language
     )
     if as_json:
         stdout.print_json(json.dumps([_entry(task) for task in tasks]))
@@ -147,6 +160,13 @@ def list_tasks(
         )
     stdout.print(table)
     stdout.print(f"{len(tasks)} tasks")
+
+
+def _check_name(option: str, name: str | None, allowed: Collection[str]) -> None:
+    if name is not None and name not in allowed:
+        raise AnnotationError(
+            "CLI007", f"nothing is called {name!r}", where=option, hint=did_you_mean(name, allowed)
+        )
 
 
 def _entry(task: DatasetAnnotation) -> dict[str, Json]:

@@ -279,7 +279,7 @@ def score(
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of results.")],
-    out: Annotated[Path, typer.Option(help="Folder for leaderboard.html, .json and .csv.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html, leaderboard.json and .csv.")],
 ) -> None:
     """Put the results of several runs into one leaderboard.
 

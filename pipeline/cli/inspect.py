@@ -44,6 +44,9 @@ def show(
         str | None,
         typer.Option(help="Show tokens of this model: 'embedded', a local folder or a hub id."),
     ] = None,
+    max_length: Annotated[
+        int, typer.Option(min=8, help="With --model: tokens beyond this are cut from the context.")
+    ] = 2048,
     golden: Annotated[
         bool, typer.Option(help="Show the annotation's own golden rows: needs no data.")
     ] = False,
@@ -58,7 +61,11 @@ def show(
     examples, spec = _examples(settings_of(context), task, split, golden=golden)
     for example in islice(examples, num_examples):
         conversation = render_conversation(example, spec, style=style)
-        body = _segments(conversation) if model is None else _tokens(conversation, model)
+        body = (
+            _segments(conversation)
+            if model is None
+            else _tokens(conversation, model, max_length=max_length)
+        )
         stdout.print(Panel(body, title=example.key, title_align="left", border_style="dim"))
 
 
@@ -99,19 +106,21 @@ def _message_text(message: Message) -> str:
     return "\n".join([*([message.content] if message.content else []), *calls])
 
 
-def _tokens(conversation: Conversation, model: str) -> Text:
+def _tokens(conversation: Conversation, model: str, *, max_length: int) -> Text:
     """Return the tokens a model sees, on green where the loss is taken."""
     from pipeline.chat.tokenise import tokenise_conversation
     from pipeline.models.loading import load_tokenizer, resolve_model
 
     tokenizer = load_tokenizer(resolve_model(model))
-    tokenized = tokenise_conversation(conversation, tokenizer, task_index=0)
+    tokenized = tokenise_conversation(conversation, tokenizer, task_index=0, max_length=max_length)
     text = Text()
     for token_id, is_trained in zip(tokenized.input_ids, tokenized.loss_mask, strict=True):
         piece = tokenizer.decode([int(token_id)])
         text.append(piece, ANSWER_STYLE if is_trained else PROMPT_STYLE)
         text.append("\N{MIDDLE DOT}", "dim")
-    text.append(f"\n{len(tokenized)} tokens, {int(tokenized.loss_mask.sum())} trained on", "dim")
+    counts = f"{len(tokenized)} tokens, {int(tokenized.loss_mask.sum())} trained on"
+    cut = f", {tokenized.num_truncated} cut" if tokenized.num_truncated else ""
+    text.append(f"\n{counts}{cut}", "dim")
     return text
 
 
