@@ -66,12 +66,18 @@ def workspace(tmp_path, shared_cache) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def small_base(tmp_path_factory) -> Path:
-    """An embedded base with its real tokenizer and shape, trained for a few steps only."""
-    from pipeline.models.embedded import build_embedded_base
+def small_base(shared_cache) -> Path:
+    """The embedded base with its real tokenizer and shape, trained for a few steps only.
 
-    folder = tmp_path_factory.mktemp("models") / "base"
-    build_embedded_base(folder, num_steps=NUM_BASE_STEPS)
+    It lies where `model_name_or_path: embedded` looks for the real one.
+    """
+    from pipeline.files import staged_folder
+    from pipeline.models.embedded import build_embedded_base
+    from pipeline.models.embedded.settings import BaseSettings
+
+    folder = shared_cache / "embedded-base" / BaseSettings().fingerprint()
+    with staged_folder(folder) as staged:
+        build_embedded_base(staged, num_steps=NUM_BASE_STEPS)
     return folder
 
 

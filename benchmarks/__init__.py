@@ -1,0 +1,1 @@
+"""Benchmarks against named peers: medians of paired rounds in one run, as ratios."""

@@ -1,0 +1,131 @@
+"""Render, tokenise and pack: ours against TRL's own preparation of the same conversations."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+
+from benchmarks.paired import compare, report
+
+NUM_CONVERSATIONS = 4000
+MAX_LENGTH = 2048
+CHUNK = 512
+WORDS = "river stone quiet morning signal copper garden winter letter engine asthma Oslo".split()
+CHATML = (
+    "{% for message in messages %}"
+    "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def build_tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|im_start|>", "<|im_end|>", "<|pad|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join(WORDS)] * 10, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|pad|>"
+    )
+    fast.chat_template = CHATML
+    return fast
+
+
+def build_texts() -> list[tuple[str, str]]:
+    generator = random.Random(0)
+    return [
+        (
+            "Classify the review.\nText: "
+            + " ".join(generator.choices(WORDS, k=generator.randint(20, 120)))
+            + "\nOptions: yes, no",
+            generator.choice(["yes", "no"]),
+        )
+        for _ in range(NUM_CONVERSATIONS)
+    ]
+
+
+def main() -> None:
+    from datasets import Dataset, disable_caching, disable_progress_bars
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from trl import SFTConfig, SFTTrainer
+
+    from pipeline.chat.tokenise import ExampleTooLong, tokenise_many
+    from pipeline.mixture.packing import pack_lengths
+    from pipeline.types import Conversation, Message
+
+    disable_caching()
+    disable_progress_bars()
+    tokenizer, texts = build_tokenizer(), build_texts()
+    conversations = [
+        Conversation(
+            key=f"bench/train/{index}",
+            task="bench",
+            messages=(
+                Message(role="user", content=prompt),
+                Message(role="assistant", content=answer, trainable=True),
+            ),
+        )
+        for index, (prompt, answer) in enumerate(texts)
+    ]
+    rows = Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": prompt}],
+                "completion": [{"role": "assistant", "content": answer}],
+            }
+            for prompt, answer in texts
+        ]
+    )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM(config)
+
+    def ours() -> None:
+        lengths: list[int] = []
+        for start in range(0, len(conversations), CHUNK):
+            chunk = conversations[start : start + CHUNK]
+            made = tokenise_many(chunk, tokenizer, task_index=0, max_length=MAX_LENGTH)
+            lengths += [len(item) for item in made if not isinstance(item, ExampleTooLong)]
+        assert len(lengths) == NUM_CONVERSATIONS
+        assert pack_lengths(lengths, MAX_LENGTH)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SFTConfig(
+            output_dir=str(Path(folder) / "out"),
+            packing=True,
+            max_length=MAX_LENGTH,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            disable_tqdm=True,
+        )
+
+        def theirs() -> None:
+            SFTTrainer(model=model, args=arguments, train_dataset=rows, processing_class=tokenizer)
+
+        comparison = compare(
+            "render, tokenise and pack",
+            ours,
+            theirs,
+            peer="TRL SFTTrainer's preparation",
+            unit="conversations",
+            num_items=NUM_CONVERSATIONS,
+        )
+    report([comparison], file="batches.json")
