@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline import __version__
+from pipeline.annotations.catalogue import builtin_folder
+from pipeline.cli.main import app, main
+from pipeline.errors import AnnotationError
+
+runner = CliRunner()
+
+
+def run(*arguments: str) -> str:
+    result = runner.invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_version_is_told():
+    assert run("--version").strip() == f"taskloom {__version__}"
+
+
+@pytest.mark.parametrize(
+    "verb", ["check", "list", "show", "export", "plan", "eval", "score", "report", "doctor"]
+)
+def test_every_verb_explains_itself_with_an_example(verb):
+    assert f"{verb} " in run(verb, "--help")
+    assert "Examples:" in run(verb, "--help")
+
+
+def test_list_selects_by_family_kind_and_licence():
+    tasks = json.loads(run("list", "--family", "dna", "--licence", "commercial", "--json"))
+    assert {task["family"] for task in tasks} == {"dna"}
+    assert {task["kind"] for task in tasks} == {"dna_classification"}
+    assert "gue/emp_H3" in {task["id"] for task in tasks}
+
+
+def test_an_unknown_family_is_an_error_and_not_an_empty_list():
+    with pytest.raises(AnnotationError, match=r"'dnaa'. Did you mean 'dna'\? \[CLI007\]"):
+        runner.invoke(app, ["list", "--family", "dnaa"], catch_exceptions=False)
+
+
+def test_golden_rows_are_shown_without_data():
+    shown = run("show", "ncbi_disease", "--golden")
+    assert "juvenile gout <Disease>" in shown
+    assert "List every disease in the text." in shown
+
+
+def test_check_accepts_what_is_shipped():
+    assert "0 errors" in run("check", str(builtin_folder() / "biomedical"))
+
+
+def test_check_prints_every_error_with_its_place_and_leaves_with_2(tmp_path, capsys):
+    folder = tmp_path / "general"
+    folder.mkdir()
+    (folder / "bad.yaml").write_text(
+        "schema_version: 1\nid: bad\ntask: txet\nsource: {hub: a/b, licence: mit}\n"
+        "splits: {train: train}\nfields: {question: q, target: a}\ninstruction: x\nmore: 1\n"
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(["check", str(folder)])
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert "bad.yaml:3:7: task: " in printed
+    assert "bad.yaml:8:1: " in printed
+    assert "2 errors" in printed
+
+
+def test_a_recipe_with_an_unknown_task_is_found_by_check(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(
+        "model_name_or_path: embedded\ntasks: [ncbi_diseas]\n", encoding="utf-8"
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(["check", str(tmp_path)])
+    assert caught.value.code == 2
+    assert "Did you mean 'ncbi_disease'" in capsys.readouterr().err
