@@ -1,0 +1,280 @@
+"""The harness: puts tasks to a backend, and turns answers into numbers that can be checked.
+
+    EvalTask -> Request -> Prompt -> Prediction -> Score -> TaskResult
+
+Guaranteed: every row of a task is in the denominator of its metrics; a run that was killed gives
+the same `samples.jsonl`, byte by byte, as one that was not (on the same hardware). Not covered:
+two processes that write into one folder at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from eval.backends.base import Backend, Prompt
+from eval.environment import describe_environment
+from eval.journal import Journal
+from eval.metrics import Pairs, metrics_of
+from eval.parsers import parse_answer
+from eval.progress import Progress, SilentProgress
+from eval.results import (
+    RESULTS_NAME,
+    DataRootKind,
+    EvalResult,
+    MetricValue,
+    Sample,
+    TaskResult,
+    prompt_excerpt,
+    without_local_folders,
+    write_samples,
+)
+from eval.statistics import standard_error_of_features
+from eval.tasks import (
+    Asking,
+    EvalTask,
+    answer_limit,
+    build_requests,
+    check_tasks,
+    data_sha256,
+    majority_pairs,
+    select_rows,
+)
+from pipeline.errors import EvalError
+from pipeline.files import read_json, write_json
+from pipeline.types import (
+    Json,
+    ParseFailure,
+    Prediction,
+    Score,
+    TaskExample,
+)
+
+SETTINGS_NAME = "evaluation.json"
+"""What is evaluated and how; written first, and compared when a run goes on."""
+
+
+def evaluate(
+    backend: Backend,
+    tasks: Sequence[EvalTask],
+    *,
+    output_folder: Path,
+    name: str = "",
+    data_root_kind: DataRootKind = "hub",
+    max_rows: int | None = None,
+    asking: Asking | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> EvalResult:
+    """Evaluate a backend on tasks, and write `results.json` and `samples.jsonl`.
+
+    Started again after a kill, with the same arguments and folder, it goes on.
+
+    Args:
+        backend: What answers.
+        tasks: What is asked.
+        output_folder: Where the files go; made if absent.
+        name: The run's name on the leaderboard; the folder's name where empty.
+        data_root_kind: Where the rows come from, shown beside every number.
+        max_rows: Evaluate a seeded sample of this many rows per task; `None` for all.
+        asking: Wording and kind of requests.
+        seed: Of the sample and the bootstrap.
+        progress: Told about every batch.
+
+    Raises:
+        EvalError: The tasks cannot be evaluated (EVL001 to EVL015), the folder holds another
+            evaluation (EVL024), or a prompt does not fit (EVL030, EVL031).
+        OutputError: The folder cannot be written.
+    """
+    started = time.monotonic()
+    asking = asking or Asking()
+    progress = progress or SilentProgress()
+    check_tasks(tasks)
+    rows = [select_rows(task, max_rows, seed=seed) for task in tasks]
+    described = backend.describe()
+    fingerprints = {task.spec.id: data_sha256(part) for task, part in zip(tasks, rows, strict=True)}
+    settings: dict[str, Json] = {
+        "backend": described,
+        "asking": asdict(asking),
+        "seed": seed,
+        "tasks": cast("Json", fingerprints),
+    }
+    _claim_folder(output_folder, settings)
+    results: list[TaskResult] = []
+    samples: list[Sample] = []
+    with Journal(output_folder) as journal:
+        for task, part in zip(tasks, rows, strict=True):
+            fingerprint = fingerprints[task.spec.id]
+            runner = _TaskRunner(task, part, fingerprint, asking=asking, seed=seed)
+            results.append(runner.run(backend, journal, progress))
+            samples.extend(runner.samples)
+        write_samples(output_folder, samples)
+    about: dict[str, Json] = {
+        **described,
+        "data_root_kind": data_root_kind,
+        "asking": asdict(asking),
+        "seed": seed,
+        "max_rows": max_rows,
+        "environment": describe_environment(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    result = EvalResult(
+        name=name or output_folder.name, folder=output_folder, tasks=tuple(results), about=about
+    )
+    write_json(output_folder / RESULTS_NAME, result.to_json())
+    journal.remove()
+    return result
+
+
+class _TaskRunner:
+    """One task from rows to numbers."""
+
+    def __init__(
+        self,
+        task: EvalTask,
+        rows: Sequence[TaskExample],
+        fingerprint: str,
+        *,
+        asking: Asking,
+        seed: int,
+    ) -> None:
+        self._task = task
+        self._rows = rows
+        self._fingerprint = fingerprint
+        self._seed = seed
+        self._metrics = metrics_of(task.spec)
+        self._requests = build_requests(rows, task.spec, asking)
+        self.samples: list[Sample] = []
+
+    def run(self, backend: Backend, journal: Journal, progress: Progress) -> TaskResult:
+        started = time.monotonic()
+        spec = self._task.spec
+        progress.start(spec.id, len(self._rows))
+        limit = answer_limit(self._task, backend.longest_gold_answer(self._requests))
+        prompts = backend.prompts(self._requests, max_new_tokens=limit)
+        answers: dict[str, Prediction] = {}
+        for batch in backend.batches(prompts, max_new_tokens=limit):
+            predictions = journal.find(batch)
+            if predictions is None:
+                predictions = journal.add(_answer(backend, batch, limit))
+            answers.update((prediction.key, prediction) for prediction in predictions)
+            progress.advance(spec.id, len(batch))
+        self.samples = [
+            self._sample(row, prompt, answers[row.key])
+            for row, prompt in zip(self._rows, prompts, strict=True)
+        ]
+        result = self._result(prompts, limit, time.monotonic() - started)
+        headline = result.metrics[result.headline]
+        progress.finish(spec.id, f"{result.headline} {headline.value:.3f}")
+        return result
+
+    def _sample(self, row: TaskExample, prompt: Prompt, prediction: Prediction) -> Sample:
+        parsed = (
+            ParseFailure(code="prompt_too_long", excerpt="")
+            if prompt.is_too_long
+            else parse_answer(prediction.text, row, self._task.spec)
+        )
+        failure = parsed if isinstance(parsed, ParseFailure) else None
+        value: Json = None if isinstance(parsed, ParseFailure) else parsed
+        values = {
+            metric.name: metric.row_value(value, row.target, self._task.spec)
+            for metric in self._metrics
+        }
+        return Sample(
+            example=row,
+            prompt=_last_user_turn(prompt),
+            prediction=prediction,
+            choice_tokens=tuple(len(ids) for ids in prompt.choice_ids),
+            score=Score(key=row.key, parsed=value, values=values, failure=failure),
+        )
+
+    def _values(self, pairs: Pairs, samples: Sequence[Sample] = ()) -> dict[str, MetricValue]:
+        """Return all metrics; row values that `samples` know already are not computed again."""
+        found = {}
+        for metric in self._metrics:
+            if metric.is_mean and samples:
+                values = [sample.score.values[metric.name] for sample in samples]
+                features_NK = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+            else:
+                features_NK = metric.row_features(pairs, self._task.spec)
+            found[metric.name] = MetricValue(
+                value=metric.of_features(features_NK),
+                standard_error=standard_error_of_features(metric, features_NK, seed=self._seed),
+            )
+        return found
+
+    def _result(self, prompts: Sequence[Prompt], limit: int, seconds: float) -> TaskResult:
+        task, spec = self._task, self._task.spec
+        pairs: Pairs = [(sample.score.parsed, sample.example.target) for sample in self.samples]
+        failures = [sample.score.failure for sample in self.samples]
+        digest = hashlib.sha256("\n".join(prompt.sha256 for prompt in prompts).encode())
+        kinds = Counter(prompt.request.kind for prompt in prompts)
+        return TaskResult(
+            spec=spec,
+            split=task.split,
+            source=without_local_folders(task.source),
+            num_rows=len(self._rows),
+            metrics=self._values(pairs, self.samples),
+            majority=None
+            if task.majority_answer is None
+            else self._values(majority_pairs(self._rows, spec, task.majority_answer)),
+            failures=Counter(failure.code for failure in failures if failure is not None),
+            num_cut_off=sum(sample.prediction.finish_reason == "length" for sample in self.samples),
+            decoding={"requests": cast("Json", dict(kinds)), "max_new_tokens": limit},
+            prompts_sha256=digest.hexdigest(),
+            data_sha256=self._fingerprint,
+            seconds=seconds,
+        )
+
+
+def _answer(backend: Backend, batch: Sequence[Prompt], limit: int) -> list[Prediction]:
+    """Return the answers to one batch, whose prompts are of one kind."""
+    if batch[0].request.kind == "choices":
+        return backend.score_choices(batch)
+    return backend.generate(batch, max_new_tokens=limit)
+
+
+def _last_user_turn(prompt: Prompt) -> str:
+    turns = prompt.request.conversation.messages
+    texts = [turn.content for turn in turns if turn.role in {"user", "tool"}]
+    return prompt_excerpt(texts[-1]) if texts else ""
+
+
+def _claim_folder(folder: Path, settings: dict[str, Json]) -> None:
+    """Write what is evaluated into the folder, or check that it is the same as before."""
+    path = folder / SETTINGS_NAME
+    if path.is_file():
+        try:
+            known = read_json(path)
+        except (OSError, ValueError):
+            known = None
+        if known == settings:
+            return
+        raise EvalError(
+            "EVL024",
+            f"the folder holds another evaluation: {_first_difference(known, settings)}",
+            where=folder,
+            hint="Choose another folder, or delete this one to start anew",
+        )
+    write_json(path, settings)
+
+
+def _first_difference(known: Json, wanted: dict[str, Json]) -> str:
+    if not isinstance(known, dict):
+        return f"{SETTINGS_NAME} is damaged"
+    for key in wanted:
+        was, now = known.get(key), wanted[key]
+        if was != now and isinstance(was, dict) and isinstance(now, dict):
+            for name in sorted(set(was) | set(now)):
+                if was.get(name) != now.get(name):
+                    return f"{key}.{name} was {was.get(name)!r}, now {now.get(name)!r}"
+        if was != now:
+            return f"{key} was {was!r}, now {now!r}"
+    return "its settings differ"

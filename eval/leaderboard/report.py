@@ -1,0 +1,33 @@
+"""Writes the leaderboard's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eval.leaderboard.board import Leaderboard
+from eval.leaderboard.curves import find_curves
+from eval.leaderboard.details import build_details
+from eval.leaderboard.page import build_page
+from eval.leaderboard.tables import leaderboard_csv
+from pipeline.files import write_json, write_text
+
+REPORT_NAME = "report.html"
+JSON_NAME = "leaderboard.json"
+CSV_NAME = "leaderboard.csv"
+
+
+def write_leaderboard(board: Leaderboard, folder: Path) -> Path:
+    """Write `report.html`, `leaderboard.json` and `leaderboard.csv`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        EvalError: A run's samples are missing or damaged (EVL022, EVL023).
+        OutputError: The folder cannot be written.
+    """
+    page = build_page(board, build_details(board), find_curves(board.runs))
+    write_json(folder / JSON_NAME, board.to_json())
+    write_text(folder / CSV_NAME, leaderboard_csv(board))
+    write_text(folder / REPORT_NAME, page)
+    return folder / REPORT_NAME

@@ -1,0 +1,139 @@
+"""Metrics of function calls. Calls are compared as data and never executed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, cast
+
+import numpy as np
+
+from eval.metrics.metric import FloatArray, Metric, Pairs, f1_of_counts, f1_of_sums
+from pipeline.types import FunctionCall, Json, TaskSpec
+
+_ENCODER = json.JSONEncoder(sort_keys=True)
+
+
+def canonical(value: Json) -> str:
+    """Return one text per JSON value: keys sorted, `1.0` written as `1`, `true` unlike 1."""
+    return _ENCODER.encode(_plain_numbers(value))
+
+
+def _plain_numbers(value: Json) -> Json:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return value
+
+
+def _items(value: Json) -> list[dict[str, Json]]:
+    """Return calls; bare names and bare arguments become calls without the rest."""
+    if isinstance(value, str):
+        return [{"name": value, "arguments": {}}]
+    if isinstance(value, dict):
+        return [{"name": "", "arguments": value}]
+    items = cast("list[Json]", value)
+    return [item if isinstance(item, dict) else {"name": item, "arguments": {}} for item in items]
+
+
+def _calls(value: Json) -> Counter[str]:
+    return Counter(canonical([item["name"], item.get("arguments", {})]) for item in _items(value))
+
+
+def _names(value: Json) -> Counter[str]:
+    return Counter(cast("str", item["name"]) for item in _items(value))
+
+
+def _arguments(value: Json) -> Counter[str]:
+    pairs: Counter[str] = Counter()
+    for item in _items(value):
+        arguments = cast("dict[str, Json]", item.get("arguments", {}))
+        pairs.update(canonical([item["name"], *pair]) for pair in arguments.items())
+    return pairs
+
+
+def _call_exact_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    return float(_calls(parsed) == _calls(target))
+
+
+def _overlap(predicted: Counter[str] | None, gold: Counter[str]) -> tuple[int, int, int]:
+    """Return (hits, predicted, gold); an unparsed answer counts as one wrong item."""
+    if predicted is None:
+        return 0, 1, gold.total()
+    return (predicted & gold).total(), predicted.total(), gold.total()
+
+
+def _name_features(pairs: Pairs, _spec: TaskSpec) -> FloatArray:
+    rows = [
+        _overlap(None if parsed is None else _names(parsed), _names(target))
+        for parsed, target in pairs
+    ]
+    return np.asarray(rows, dtype=np.float64)
+
+
+def _argument_features(pairs: Pairs, _spec: TaskSpec) -> FloatArray:
+    rows = [
+        _overlap(None if parsed is None else _arguments(parsed), _arguments(target))
+        for parsed, target in pairs
+    ]
+    return np.asarray(rows, dtype=np.float64)
+
+
+def _row_name_f1(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    return f1_of_counts(*_overlap(_names(parsed), _names(target)))
+
+
+def _row_argument_f1(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    return f1_of_counts(*_overlap(_arguments(parsed), _arguments(target)))
+
+
+def _call_ast_accuracy(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    # The checker is loaded only by the tasks that need it.
+    from eval.bfcl.verdicts import check_answer
+
+    key = cast("dict[str, Any]", target)
+    calls = [
+        FunctionCall(
+            name=cast("str", item["name"]), arguments=cast("dict[str, Json]", item["arguments"])
+        )
+        for item in _items(parsed)
+    ]
+    is_right, _ = check_answer(
+        calls,
+        functions=key["functions"],
+        ground_truth=key["ground_truth"],
+        category=key["category"],
+    )
+    return float(is_right)
+
+
+CALL_EXACT_MATCH = Metric(
+    name="call_exact_match", needs=("calls", "names", "arguments"), row=_call_exact_match
+)
+"""All calls right, with all arguments; the order of calls does not count."""
+
+NAME_F1 = Metric(
+    name="name_f1",
+    needs=("calls", "names", "text"),
+    row=_row_name_f1,
+    features=_name_features,
+    value=f1_of_sums,
+)
+"""Micro F1 of the names of the called functions."""
+
+ARGUMENT_F1 = Metric(
+    name="argument_f1",
+    needs=("calls", "arguments"),
+    row=_row_argument_f1,
+    features=_argument_features,
+    value=f1_of_sums,
+)
+"""Micro F1 of (function, argument, value)."""
+
+CALL_AST_ACCURACY = Metric(name="call_ast_accuracy", needs=("bfcl_calls",), row=_call_ast_accuracy)
+"""Share of rows the Berkeley Function Calling Leaderboard's checker accepts."""

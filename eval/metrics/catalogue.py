@@ -1,0 +1,76 @@
+"""The closed table of metrics: name in an annotation -> metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eval.answers import answer_type
+from eval.metrics.calls import ARGUMENT_F1, CALL_AST_ACCURACY, CALL_EXACT_MATCH, NAME_F1
+from eval.metrics.entities import ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL, TOKEN_ACCURACY
+from eval.metrics.labels import ACCURACY, MACRO_F1, MCC
+from eval.metrics.metric import Metric
+from eval.metrics.numbers import MEAN_ABSOLUTE_ERROR, PEARSON, SPEARMAN
+from eval.metrics.sets import EXAMPLE_SET_F1, SET_F1, SET_MATCH
+from eval.metrics.text import ANSWER_F1, EXACT_MATCH, ROUGE_L
+from pipeline.errors import EvalError, did_you_mean, raise_all
+from pipeline.types import TaskSpec
+
+METRICS: dict[str, Metric] = {
+    "accuracy": ACCURACY,
+    "macro_f1": MACRO_F1,
+    "mcc": MCC,
+    "exact_match": EXACT_MATCH,
+    "answer_f1": ANSWER_F1,
+    "rouge_l": ROUGE_L,
+    "entity_f1": ENTITY_F1,
+    "entity_precision": ENTITY_PRECISION,
+    "entity_recall": ENTITY_RECALL,
+    "token_accuracy": TOKEN_ACCURACY,
+    "set_f1": SET_F1,
+    "example_set_f1": EXAMPLE_SET_F1,
+    "set_match": SET_MATCH,
+    "spearman": SPEARMAN,
+    "pearson": PEARSON,
+    "mean_absolute_error": MEAN_ABSOLUTE_ERROR,
+    "call_exact_match": CALL_EXACT_MATCH,
+    "name_f1": NAME_F1,
+    "argument_f1": ARGUMENT_F1,
+    "call_ast_accuracy": CALL_AST_ACCURACY,
+}
+
+
+def metrics_of(spec: TaskSpec) -> Sequence[Metric]:
+    """Return the metrics of a task, the headline metric first.
+
+    Raises:
+        EvalError: The task has no metric (EVL001), one of unknown name (EVL002), or one that
+            cannot score its answers (EVL003).
+    """
+    errors = []
+    if not spec.metrics:
+        errors.append(
+            EvalError("EVL001", "the task has no metric", where=spec.id, hint="Name one in metrics")
+        )
+    shape = answer_type(spec)
+    for name in spec.metrics:
+        if name not in METRICS:
+            errors.append(
+                EvalError(
+                    "EVL002",
+                    f"no metric {name!r}",
+                    where=spec.id,
+                    hint=did_you_mean(name, METRICS),
+                )
+            )
+        elif shape not in METRICS[name].needs:
+            fitting = ", ".join(key for key, metric in METRICS.items() if shape in metric.needs)
+            errors.append(
+                EvalError(
+                    "EVL003",
+                    f"metric {name!r} cannot score answers that are {shape}",
+                    where=spec.id,
+                    hint=f"Allowed: {fitting}",
+                )
+            )
+    raise_all(errors)
+    return [METRICS[name] for name in spec.metrics]

@@ -1,0 +1,92 @@
+"""Metrics of free text: exact match, token F1 of short answers, ROUGE-L of longer ones."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from typing import cast
+
+from eval.metrics.calls import canonical
+from eval.metrics.metric import Metric, f1_of_counts
+from pipeline.types import Json, TaskSpec
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ROUGE_BREAKS = re.compile(r"[^a-z0-9]+")
+
+
+def _exact_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    if not isinstance(parsed, str):
+        return float(canonical(parsed) == canonical(target))
+    return float(parsed.strip() in {gold.strip() for gold in _golds(target)})
+
+
+def _golds(target: Json) -> list[str]:
+    """Return all accepted answers; an empty list of answers accepts the empty answer."""
+    if isinstance(target, list):
+        return cast("list[str]", target) or [""]
+    return [cast("str", target)]
+
+
+def answer_words(text: str) -> list[str]:
+    """Return lower-case words without punctuation and articles, as SQuAD's evaluation does."""
+    plain = text.lower().translate(_PUNCTUATION)
+    return _ARTICLES.sub(" ", plain).split()
+
+
+def _answer_f1(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    predicted = answer_words(cast("str", parsed))
+    return max(_word_f1(predicted, answer_words(gold)) for gold in _golds(target))
+
+
+def _word_f1(predicted: list[str], gold: list[str]) -> float:
+    num_hits = sum((Counter(predicted) & Counter(gold)).values())
+    return f1_of_counts(num_hits, len(predicted), len(gold))
+
+
+def rouge_words(text: str) -> list[str]:
+    """Return the lower-case runs of ASCII letters and digits, as `rouge-score` does."""
+    return [word for word in _ROUGE_BREAKS.sub(" ", text.lower()).split(" ") if word]
+
+
+def longest_common_subsequence(first: list[str], second: list[str]) -> int:
+    """Return the length of the longest common subsequence.
+
+    Bit-parallel: one machine-word operation per 64 words of `first`
+    (Hyyrö, "Bit-Parallel LCS-length Computation Revisited", 2004).
+    """
+    places: dict[str, int] = {}
+    for index, word in enumerate(first):
+        places[word] = places.get(word, 0) | 1 << index
+    everything = (1 << len(first)) - 1
+    unmatched = everything
+    for word in second:
+        matches = unmatched & places.get(word, 0)
+        unmatched = ((unmatched + matches) | (unmatched - matches)) & everything
+    return len(first) - unmatched.bit_count()
+
+
+def _rouge_l(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    predicted = rouge_words(cast("str", parsed))
+    return max(_rouge_l_words(predicted, rouge_words(gold)) for gold in _golds(target))
+
+
+def _rouge_l_words(predicted: list[str], gold: list[str]) -> float:
+    if not predicted or not gold:
+        return 0.0
+    return f1_of_counts(longest_common_subsequence(gold, predicted), len(predicted), len(gold))
+
+
+EXACT_MATCH = Metric(
+    name="exact_match",
+    needs=("text", "label", "names", "arguments", "calls", "ranking"),
+    row=_exact_match,
+)
+"""Answer equal to a target but for white space around it."""
+
+ANSWER_F1 = Metric(name="answer_f1", needs=("text",), row=_answer_f1)
+"""Word overlap F1 with the best accepted answer (SQuAD, arXiv:1606.05250)."""
+
+ROUGE_L = Metric(name="rouge_l", needs=("text",), row=_rouge_l)
+"""F1 of the longest common subsequence of words, without stemming (Lin 2004)."""

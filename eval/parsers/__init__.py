@@ -1,0 +1,5 @@
+"""Parsers: text of a model in, a value or a typed failure out; nothing is executed."""
+
+from eval.parsers.parse import parse_answer
+
+__all__ = ["parse_answer"]

@@ -1,0 +1,84 @@
+"""From an answer's text to a value, by the shape of the task's answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import cast
+
+from eval.answers import AnswerType, answer_type
+from eval.parsers.failure import failure
+from eval.parsers.labels import parse_label, parse_label_set, parse_option, parse_ranking
+from eval.parsers.spans import parse_entities, parse_tags
+from eval.parsers.values import (
+    parse_arguments,
+    parse_call_list,
+    parse_names,
+    parse_number,
+    parse_span,
+)
+from pipeline.types import Json, ParseFailure, TaskExample, TaskSpec
+
+_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+
+
+def parse_answer(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
+    """Return the value of an answer, or why it has none.
+
+    The answer is read as `pipeline.templates.answers` writes gold answers; a first `<think>`
+    part is left out. Text of a model is never executed.
+
+    Args:
+        text: What the model wrote.
+        example: The example it answered.
+        spec: Its task.
+
+    Returns:
+        A value in the shape `eval.answers.answer_type(spec)`, or a failure. The failures are
+        `empty` and those named by the parser of the shape.
+    """
+    answer = _THINKING.sub("", text, count=1) if "<think>" in text else text
+    if not answer.strip():
+        return failure("empty", text)
+    return _PARSERS[answer_type(spec)](answer, example, spec)
+
+
+def _label(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
+    return parse_label(text, example.choices or spec.labels or ())
+
+
+def _option(text: str, example: TaskExample, _spec: TaskSpec) -> Json | ParseFailure:
+    return parse_option(text, example.choices or ())
+
+
+def _label_set(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
+    return parse_label_set(text, spec.labels or example.choices or ())
+
+
+def _entities(text: str, _example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
+    return parse_entities(text, spec.labels or ())
+
+
+def _tags(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
+    tokens = cast("list[str]", example.inputs["tokens"])
+    return parse_tags(text, spec.labels or (), tokens)
+
+
+def _text(text: str, _example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
+    return parse_span(text) if spec.kind == "extractive_qa" else text.strip()
+
+
+_PARSERS: dict[AnswerType, Callable[[str, TaskExample, TaskSpec], Json | ParseFailure]] = {
+    "label": _label,
+    "option": _option,
+    "label_set": _label_set,
+    "ranking": lambda text, example, _spec: parse_ranking(text, example.choices or ()),
+    "entities": _entities,
+    "tags": _tags,
+    "text": _text,
+    "number": lambda text, _example, spec: parse_number(text, spec),
+    "names": lambda text, _example, _spec: parse_names(text),
+    "arguments": lambda text, _example, _spec: parse_arguments(text),
+    "calls": lambda text, _example, _spec: parse_call_list(text),
+    "bfcl_calls": lambda text, _example, _spec: parse_call_list(text),
+}
