@@ -48,6 +48,9 @@ TaskKind = Literal[
 
 Role = Literal["system", "user", "assistant", "tool"]
 
+ContextSide = Literal["left", "right", "both", "none"]
+"""Side of a long context that is cut off; `both` keeps its centre, `none` forbids any cut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
@@ -124,6 +127,8 @@ class Conversation:
     task: str
     messages: tuple[Message, ...]
     tools: tuple[FunctionSpec, ...] = ()
+    context_side: ContextSide = "right"
+    """Where context goes first when the conversation is too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from pipeline.chat.dna import DNA_SPAN
-from pipeline.types import Conversation, Message
-
-ContextSide = Literal["left", "right", "both", "none"]
-"""Side of the context that is cut off; `both` keeps its centre, `none` forbids any cut."""
+from pipeline.types import ContextSide, Conversation, Message
 
 _FIELD = re.compile(r"(?P<name>[A-Z][A-Za-z0-9 _-]{0,40}):(?: |$)")
 _OPTION = re.compile(r"[A-Z][.)] ")
@@ -51,7 +47,6 @@ def shorten(
     conversation: Conversation,
     num_tokens: int,
     *,
-    side: ContextSide,
     token_spans: Callable[[str, bool], list[tuple[int, int]]],
 ) -> Conversation | None:
     """Return the conversation with about `num_tokens` tokens of its longest context cut.
@@ -59,13 +54,13 @@ def shorten(
     Args:
         conversation: Not changed.
         num_tokens: How many tokens should go; fewer go when the context holds fewer.
-        side: Side of the context that is cut off.
         token_spans: Returns the character range of each token of a text; the flag tells
             whether the text is a DNA sequence.
 
     Returns:
         A conversation with less context, or `None` when nothing is left to cut.
     """
+    side = conversation.context_side
     for span in find_contexts(conversation) if side != "none" else ():
         message = conversation.messages[span.message]
         text = message.content[span.start : span.end]

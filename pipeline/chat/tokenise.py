@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.chat.dna import unit_spans
 from pipeline.chat.encode import EncodedConversation, encode_conversations
 from pipeline.chat.render import renderer_for
-from pipeline.chat.shorten import ContextSide, shorten
+from pipeline.chat.shorten import shorten
 from pipeline.chat.vocabulary import encoder_for
 from pipeline.errors import ChatError
 from pipeline.types import Conversation, Message, TokenizedExample
@@ -33,7 +33,6 @@ def tokenise_conversation(
     *,
     task_index: int,
     max_length: int | None,
-    context_side: ContextSide = "right",
 ) -> TokenizedExample:
     """Return a conversation as ids, trained on its answers and the ends of their turns.
 
@@ -42,7 +41,6 @@ def tokenise_conversation(
         tokenizer: Has a chat template and a fast backend.
         task_index: Goes into the example.
         max_length: Most tokens; `None` for no limit. What is cut is told in `shorten`.
-        context_side: Side of the context that is cut off.
 
     Raises:
         ExampleTooLong: The conversation without its context is too long still (CHT007).
@@ -53,7 +51,6 @@ def tokenise_conversation(
         tokenizer,
         task_index=task_index,
         max_length=max_length,
-        context_side=context_side,
     )[0]
     if isinstance(result, ExampleTooLong):
         raise result
@@ -66,7 +63,6 @@ def tokenise_many(
     *,
     task_index: int,
     max_length: int | None,
-    context_side: ContextSide = "right",
 ) -> list[TokenizedExample | ExampleTooLong]:
     """Return what `tokenise_conversation` does for each, or the error for one too long.
 
@@ -86,7 +82,6 @@ def tokenise_many(
                     tokenizer,
                     encoded,
                     max_length=max_length,
-                    context_side=context_side,
                 )
             except ExampleTooLong as error:
                 examples.append(error)
@@ -108,8 +103,6 @@ def prompt_ids(
     conversation: Conversation,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int | None = None,
-    *,
-    context_side: ContextSide = "right",
 ) -> list[int]:
     """Return the ids before the last trainable answer, with the generation prompt.
 
@@ -120,13 +113,12 @@ def prompt_ids(
         conversation: Without a trainable message, the prompt is the whole conversation.
         tokenizer: Has a chat template and a fast backend.
         max_length: Most tokens of the prompt alone.
-        context_side: Side of the context that is cut off.
 
     Raises:
         ExampleTooLong: The prompt without its context is too long still (CHT007).
         ChatError: See `render_segments`.
     """
-    prompts = prompt_ids_many([conversation], tokenizer, max_length, context_side=context_side)
+    prompts = prompt_ids_many([conversation], tokenizer, max_length)
     return prompts[0]
 
 
@@ -134,8 +126,6 @@ def prompt_ids_many(
     conversations: Sequence[Conversation],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int | None = None,
-    *,
-    context_side: ContextSide = "right",
 ) -> list[list[int]]:
     """Return `prompt_ids` of each conversation; one call encodes them all.
 
@@ -154,7 +144,6 @@ def prompt_ids_many(
                 tokenizer,
                 encoded,
                 max_length=max_length,
-                context_side=context_side,
                 of_prompt=True,
             )
         prompts.append(encoded.input_ids[: encoded.num_prompt_tokens])
@@ -221,7 +210,6 @@ def _fit(
     encoded: EncodedConversation,
     *,
     max_length: int,
-    context_side: ContextSide,
     of_prompt: bool = False,
 ) -> EncodedConversation:
     """Cut context until the conversation, or its prompt, has at most `max_length` tokens.
@@ -240,7 +228,7 @@ def _fit(
     length = encoded.num_prompt_tokens if of_prompt else len(encoded.input_ids)
     while length > max_length:
         assert shorter is not None
-        shorter = shorten(shorter, length - max_length, side=context_side, token_spans=token_spans)
+        shorter = shorten(shorter, length - max_length, token_spans=token_spans)
         if shorter is None:
             raise ExampleTooLong(
                 "CHT007",

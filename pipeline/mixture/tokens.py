@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 import pipeline.chat
-from pipeline.chat.shorten import ContextSide
 from pipeline.chat.tokenise import ExampleTooLong, tokenise_many
 from pipeline.chat.vocabulary import encoder_for
 from pipeline.files import (
@@ -109,7 +108,6 @@ def tokenise_task(
     *,
     fingerprint: str,
     max_length: int,
-    context_side: ContextSide = "right",
 ) -> TokenizedTask:
     """Return a task's tokens: from the cache, joined from shards, or made here.
 
@@ -123,7 +121,6 @@ def tokenise_task(
         fingerprint: Names the data and everything `render` depends on: annotation, split,
             row limit, seed, style.
         max_length: Most tokens per example.
-        context_side: Side of a long context that is cut off.
 
     Raises:
         ChatError: See `pipeline.chat.render.render_segments`.
@@ -135,7 +132,6 @@ def tokenise_task(
         tokenizer,
         fingerprint=fingerprint,
         max_length=max_length,
-        context_side=context_side,
     )
     if not is_complete_folder(folder):
         shards = _find_shards(folder)
@@ -144,7 +140,7 @@ def tokenise_task(
                 counts = join_tokens(staged, [(shard.folder, shard.counts) for shard in shards])
             else:
                 conversations = map(render, examples)
-                results = _tokenise(conversations, tokenizer, max_length, context_side)
+                results = _tokenise(conversations, tokenizer, max_length)
                 counts = write_tokens(staged, results)
             _write_counts(staged, counts)
     return TokenizedTask(folder, name)
@@ -159,7 +155,6 @@ def tokenise_shard(
     num_shards: int,
     fingerprint: str,
     max_length: int,
-    context_side: ContextSide = "right",
 ) -> TokenizedTask:
     """Make the tokens of one part of a task's rows, for `tokenise_task` to join.
 
@@ -171,7 +166,6 @@ def tokenise_shard(
         num_shards: Number of parts; the same for all of them.
         fingerprint: Likewise.
         max_length: Likewise.
-        context_side: Likewise.
 
     Raises:
         ValueError: `shard` is not below `num_shards`.
@@ -186,13 +180,12 @@ def tokenise_shard(
         tokenizer,
         fingerprint=fingerprint,
         max_length=max_length,
-        context_side=context_side,
     )
     folder = whole.with_name(f"{whole.name}-{shard}-of-{num_shards}")
     if not is_complete_folder(folder):
         start, stop = (len(examples) * part // num_shards for part in (shard, shard + 1))
         conversations = (render(examples[index]) for index in range(start, stop))
-        results = _tokenise(conversations, tokenizer, max_length, context_side)
+        results = _tokenise(conversations, tokenizer, max_length)
         with staged_folder(folder) as staged:
             _write_counts(staged, write_tokens(staged, results, first_row=start))
     return TokenizedTask(folder, name)
@@ -213,7 +206,6 @@ def _folder(
     *,
     fingerprint: str,
     max_length: int,
-    context_side: ContextSide,
 ) -> Path:
     whole = sha256_of_json(
         {
@@ -222,7 +214,6 @@ def _folder(
             "examples": fingerprint,
             "tokenizer": tokenizer_fingerprint(tokenizer),
             "max_length": max_length,
-            "context_side": context_side,
         }
     )
     return cache_root() / "tokens" / name.replace("/", "__") / whole[:24]
@@ -258,12 +249,9 @@ def _tokenise(
     conversations: Iterable[Conversation],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
-    context_side: ContextSide,
 ) -> Iterator[TokenizedExample | ExampleTooLong]:
     for chunk in _chunks(conversations):
-        yield from tokenise_many(
-            chunk, tokenizer, task_index=0, max_length=max_length, context_side=context_side
-        )
+        yield from tokenise_many(chunk, tokenizer, task_index=0, max_length=max_length)
 
 
 def _chunks(conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:

@@ -14,6 +14,7 @@ from typing import cast
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.templates.answers import EMPTY_ANSWER, option_letter, render_answer, render_tags
 from pipeline.types import (
+    ContextSide,
     Conversation,
     FunctionCall,
     FunctionSpec,
@@ -60,8 +61,20 @@ def render_conversation(
     if not text and history and history[-1].role == "user":
         messages = (*history, answer)
     return Conversation(
-        key=example.key, task=example.task, messages=messages, tools=_tools(example, spec)
+        key=example.key,
+        task=example.task,
+        messages=messages,
+        tools=_tools(example, spec),
+        context_side=_context_side(spec),
     )
+
+
+def _context_side(spec: TaskSpec) -> ContextSide:
+    """Return where context is cut: never where the answer lists what the whole text holds."""
+    if spec.kind == "token_classification":
+        return "none"
+    truncate = cast("dict[str, Json]", spec.settings.get("truncate") or {})
+    return cast("ContextSide", truncate.get("side", "right"))
 
 
 def _plain(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, ...], str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.chat.shorten import find_contexts, shorten
@@ -61,16 +63,18 @@ def words(text: str, _is_sequence: bool) -> list[tuple[int, int]]:
     ("side", "kept"), [("right", "a b c"), ("left", "d e f"), ("both", "b c d")]
 )
 def test_three_words_are_cut(side, kept: str) -> None:
-    shorter = shorten(chat("Do.\nText: a b c d e f"), 3, side=side, token_spans=words)
+    shorter = shorten(
+        replace(chat("Do.\nText: a b c d e f"), context_side=side), 3, token_spans=words
+    )
     assert shorter is not None
     assert shorter.messages[0].content == f"Do.\nText: {kept}"
 
 
 def test_next_context_is_cut_when_the_first_is_gone() -> None:
-    first = shorten(chat("Do.\nText a: a b c\nText b: d"), 9, side="right", token_spans=words)
+    first = shorten(chat("Do.\nText a: a b c\nText b: d"), 9, token_spans=words)
     assert first is not None
     assert first.messages[0].content == "Do.\nText a: \nText b: d"
-    second = shorten(first, 9, side="right", token_spans=words)
+    second = shorten(first, 9, token_spans=words)
     assert second is not None
     assert second.messages[0].content == "Do.\nText a: \nText b: "
-    assert shorten(second, 9, side="right", token_spans=words) is None
+    assert shorten(second, 9, token_spans=words) is None

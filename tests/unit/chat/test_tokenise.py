@@ -19,18 +19,18 @@ from pipeline.chat.tokenise import (
     tokenise_conversation,
     tokenise_many,
 )
-from pipeline.types import Conversation, FunctionCall, FunctionSpec, Message
+from pipeline.types import ContextSide, Conversation, FunctionCall, FunctionSpec, Message
 from tests.unit.chat.formats import FORMATS
 
 EMBEDDED = FORMATS["embedded"]()
 
 
-def chat(text: str, answer: str = "yes") -> Conversation:
+def chat(text: str, answer: str = "yes", *, side: ContextSide = "right") -> Conversation:
     messages = (
         Message(role="user", content=text),
         Message(role="assistant", content=answer, trainable=True),
     )
-    return Conversation(key="t/train/0", task="t", messages=messages)
+    return Conversation(key="t/train/0", task="t", messages=messages, context_side=side)
 
 
 def tokenised(conversation: Conversation, max_length: int | None = None, tokenizer=EMBEDDED, **kw):
@@ -159,7 +159,7 @@ def test_only_context_is_cut() -> None:
 @pytest.mark.parametrize("side", ["left", "right", "both"])
 def test_context_is_cut_from_the_given_side_between_words(side) -> None:
     words = [f"w{i}" for i in range(100)]
-    kept = shown(tokenised(chat(f"Classify.\nText: {' '.join(words)}"), 150, context_side=side))
+    kept = shown(tokenised(chat(f"Classify.\nText: {' '.join(words)}", side=side), 150))
     kept = kept.split("Text: ")[1].split("<|end|>")[0].split()
     first = words.index(kept[0])
     assert kept == words[first : first + len(kept)]
@@ -183,7 +183,7 @@ def test_too_long_without_context_is_an_error_for_one_and_a_result_for_many() ->
 
 def test_no_side_means_no_cut() -> None:
     with pytest.raises(ExampleTooLong):
-        tokenised(chat(f"Tag.\nText: {LONG}"), 60, context_side="none")
+        tokenised(chat(f"Tag.\nText: {LONG}", side="none"), 60)
 
 
 def test_prompt_is_shortened_to_its_own_length() -> None:
@@ -198,13 +198,13 @@ def test_sequence_is_cut_between_its_markers() -> None:
     tokenizer.add_tokens(dna_tokens("kmer3_overlapping"))
     sequence = "".join(random.Random(0).choices("ACGTN", k=300))
     text = f"Is it a promoter?\nSequence: <dna>{sequence}</dna>\nOptions: yes, no"
-    example = tokenised(chat(text), 120, tokenizer=tokenizer, context_side="both")
+    example = tokenised(chat(text, side="both"), 120, tokenizer=tokenizer)
     tokens = tokenizer.convert_ids_to_tokens(example.input_ids.tolist())
     kept = tokens[tokens.index("<dna>") + 1 : tokens.index("</dna>")]
     assert len(tokens) == 120
     letters = "".join(token[5] for token in kept)
     assert abs(sequence.index(letters) - (300 - len(letters)) // 2) <= 1
-    letters_only = tokenised(chat(text), 120, context_side="both")
+    letters_only = tokenised(chat(text, side="both"), 120)
     assert "</dna>\nOptions: yes, no<|end|>" in shown(letters_only)
 
 

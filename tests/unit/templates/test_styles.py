@@ -171,3 +171,18 @@ def test_option_letters_go_on_after_z(index, letter):
 def test_a_target_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="no target of kind 'classification'"):
         render_answer(["a"], spec("classification"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "side"),
+    [
+        ("classification", {}, "right"),
+        ("classification", {"truncate": {"input": "text", "side": "left"}}, "left"),
+        ("token_classification", {"scheme": "bio"}, "none"),
+    ],
+)
+def test_context_is_cut_where_the_annotation_says_and_never_from_tagged_text(kind, settings, side):
+    inputs = {"tokens": ["a"]} if kind == "token_classification" else {"text": "a"}
+    target = [] if kind == "token_classification" else "b"
+    conversation = render_conversation(example(inputs, target), spec(kind, settings=settings))
+    assert conversation.context_side == side
