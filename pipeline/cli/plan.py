@@ -73,7 +73,8 @@ def _build(recipe: Recipe, num_processes: int) -> MixturePlan:
         batch_shape(recipe, world_size=num_processes, rank=0),
         pad_token_id=tokenizer.pad_token_id,
     )
-    return build_plan(batches, max_epochs=recipe.mixture.max_epochs_per_task)
+    is_even = recipe.loss_reduction != "token"
+    return build_plan(batches, max_epochs=recipe.mixture.max_epochs_per_task, task_loss=is_even)
 
 
 def _table(made: MixturePlan) -> Table:

@@ -1,0 +1,229 @@
+"""Turns a recipe into TRL's arguments, for the machine and launcher at hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import get_scheduler
+from transformers.integrations import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
+from trl import SFTConfig
+
+from pipeline.errors import RecipeError, TrainingError, did_you_mean
+from pipeline.recipe import Recipe
+from pipeline.training.environment import has_native_bfloat16
+from pipeline.training.guards import RequestedEngine
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+def build_training_arguments(
+    recipe: Recipe, output_dir: Path, *, environment: Mapping[str, str] | None = None
+) -> SFTConfig:
+    """Return the arguments, and join the group of processes the launcher started.
+
+    `max_steps` is 1 for now; the caller sets it once the data is planned.
+
+    Args:
+        recipe: What to train.
+        output_dir: Where checkpoints go.
+        environment: What the launcher set; the process's own by default.
+
+    Raises:
+        TrainingError: The machine or launcher does not fit the recipe.
+    """
+    check_packages(recipe)
+    variables = os.environ if environment is None else environment
+    requested = RequestedEngine.from_environment(variables)
+    has_gpu = torch.cuda.is_available() and not requested.use_cpu
+    precision = resolve_precision(recipe, requested, has_gpu=has_gpu)
+    # With `use_cpu` DeepSpeed is silently left out; without a GPU it finds the CPU by itself.
+    use_cpu = not has_gpu and requested.engine != "DEEPSPEED"
+    if precision == "bf16" and not has_gpu and not use_cpu:
+        raise TrainingError(
+            "TRN002",
+            "DeepSpeed without a GPU computes in float32 only, got bf16",
+            where="bf16",
+            hint="Set `bf16: false`",
+        )
+    with warnings.catch_warnings():
+        # TRL's own defaults use a name that transformers has deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        arguments = _sft_config(recipe, output_dir, requested, precision=precision, use_cpu=use_cpu)
+    if arguments.n_gpu > 1:
+        raise TrainingError(
+            "TRN002",
+            f"{arguments.n_gpu} GPUs are visible, but no launcher was used",
+            where="python -m pipeline.train",
+            hint="Use `accelerate launch --config_file accelerate_configs/multi_gpu.yaml`, or set "
+            "CUDA_VISIBLE_DEVICES to one GPU",
+        )
+    return arguments
+
+
+def _sft_config(
+    recipe: Recipe,
+    output_dir: Path,
+    requested: RequestedEngine,
+    *,
+    precision: Precision,
+    use_cpu: bool,
+) -> SFTConfig:
+    has_gpu = torch.cuda.is_available() and not requested.use_cpu
+    return SFTConfig(
+        output_dir=str(output_dir),
+        run_name=recipe.run_name,
+        # Our own data, loop logging and saving.
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        max_length=None,
+        packing=False,
+        disable_tqdm=True,
+        logging_nan_inf_filter=False,
+        average_tokens_across_devices=True,
+        # Engine.
+        use_cpu=use_cpu,
+        ddp_backend="gloo" if not has_gpu and requested.num_processes > 1 else None,
+        ddp_find_unused_parameters=False,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        torch_compile=recipe.torch_compile,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": requested.zero_stage == 3}
+        if recipe.gradient_checkpointing
+        else None,
+        dataloader_num_workers=recipe.dataloader_num_workers,
+        dataloader_pin_memory=has_gpu,
+        # Optimisation, by the names of the recipe.
+        max_steps=1,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler_type,
+        lr_scheduler_kwargs=dict(recipe.lr_scheduler_kwargs or {}),
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        adam_epsilon=recipe.adam_epsilon,
+        max_grad_norm=recipe.max_grad_norm,
+        optim=recipe.optim,
+        per_device_train_batch_size=recipe.per_device_train_batch_size,
+        per_device_eval_batch_size=recipe.per_device_eval_batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        seed=recipe.seed,
+        # Reporting and saving.
+        logging_strategy="steps",
+        logging_steps=recipe.logging_steps,
+        eval_strategy=recipe.eval_strategy,
+        eval_steps=recipe.eval_steps,
+        save_strategy=recipe.save_strategy,
+        save_steps=recipe.save_steps,
+        save_total_limit=recipe.save_total_limit,
+        report_to=report_backends(recipe),
+        log_level="error",
+        log_level_replica="error",
+    )
+
+
+def resolve_precision(recipe: Recipe, requested: RequestedEngine, *, has_gpu: bool) -> Precision:
+    """Return the precision of the forward and backward pass.
+
+    The recipe decides; where it says nothing, the launcher's configuration does; where that says
+    nothing either, hardware with bfloat16 units uses them and everything else is float32.
+
+    Raises:
+        TrainingError: Recipe and launcher ask for different precisions.
+    """
+    asked: Precision | None = None
+    if recipe.fp16:
+        asked = "fp16"
+    elif recipe.bf16 is not None:
+        asked = "bf16" if recipe.bf16 else "no"
+    launcher = requested.mixed_precision
+    if asked is not None and launcher is not None and asked != launcher:
+        raise TrainingError(
+            "TRN004",
+            f"the recipe asks for precision {asked!r}, the accelerate configuration for "
+            f"{launcher!r}",
+            where="bf16",
+            hint="Make the two agree; `mixed_precision: 'no'` leaves it to the recipe",
+        )
+    if asked is not None:
+        return asked
+    if launcher is not None:
+        return launcher
+    if requested.engine == "DEEPSPEED" and not has_gpu:
+        return "no"
+    return "bf16" if has_native_bfloat16(torch.device("cuda" if has_gpu else "cpu")) else "no"
+
+
+def check_packages(recipe: Recipe) -> None:
+    """Check that trackers and optimizer exist and are installed.
+
+    Raises:
+        RecipeError: There is no tracker of that name.
+        TrainingError: A package is missing.
+    """
+    known = sorted(INTEGRATION_TO_CALLBACK)
+    installed = get_available_reporting_integrations()
+    for name in report_backends(recipe):
+        if name not in known:
+            message = f"no tracker is named {name!r}"
+            raise RecipeError("REC010", message, where="report_to", hint=did_you_mean(name, known))
+        if name not in installed:
+            raise _missing_package(name, where="report_to")
+    needs_bitsandbytes = recipe.optim.endswith("bit")
+    if needs_bitsandbytes and importlib.util.find_spec("bitsandbytes") is None:
+        raise _missing_package("bitsandbytes", where="optim")
+
+
+def check_schedule(arguments: SFTConfig) -> None:
+    """Check that the learning rate schedule can be built from its options.
+
+    Raises:
+        TrainingError: An option is missing, unknown or wrong.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=arguments.learning_rate)
+    try:
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer=optimizer,
+            num_warmup_steps=arguments.get_warmup_steps(arguments.max_steps),
+            num_training_steps=arguments.max_steps,
+            scheduler_specific_kwargs=dict(arguments.lr_scheduler_kwargs or {}),
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(
+            "TRN012",
+            f"schedule {arguments.lr_scheduler_type.value!r} cannot be built: {reason}",
+            where="lr_scheduler_kwargs",
+            hint="Give the options this schedule takes in transformers",
+        ) from error
+
+
+def _missing_package(name: str, *, where: str) -> TrainingError:
+    return TrainingError(
+        "TRN011",
+        f"this needs the package {name!r}, which is not installed",
+        where=where,
+        hint=f"pip install {name}",
+    )
+
+
+def report_backends(recipe: Recipe) -> list[str]:
+    """Return the trackers to report to."""
+    names = [recipe.report_to] if isinstance(recipe.report_to, str) else list(recipe.report_to)
+    return [name for name in names if name != "none"]
+
+
+def precision_of(arguments: SFTConfig) -> Precision:
+    """Return the precision that the arguments stand for."""
+    return "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"

@@ -1,0 +1,78 @@
+"""What can be found wrong with a recipe before torch is even imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.annotations import DatasetAnnotation, builtin_folder, load_catalogue
+from pipeline.errors import PipelineError, PipelineErrors, RecipeError, did_you_mean, raise_all
+from pipeline.functions.dialects import DIALECTS
+from pipeline.models.loading import EMBEDDED_MODEL, resolve_model
+from pipeline.recipe import Recipe, TaskEntry
+from pipeline.templates.styles import STYLES
+from pipeline.training.run_folder import RunFolder
+
+CHAT_TEMPLATE = "chat_template"
+"""Function format that leaves calls to the model's own chat template."""
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Check names, the model folder and the run folder; nothing is written or downloaded.
+
+    Raises:
+        PipelineError: One of them is wrong.
+        PipelineErrors: Several are; all of them.
+    """
+    errors: list[PipelineError] = []
+    checks: list[Callable[[], object]] = [
+        lambda: find_annotations(recipe),
+        lambda: _check_name("style", recipe.style, list(STYLES)),
+        lambda: _check_name("function_format", recipe.function_format, function_formats()),
+        lambda: _check_model(recipe),
+        lambda: RunFolder(Path(str(recipe.output_dir))).check_free(recipe),
+    ]
+    for check in checks:
+        try:
+            check()
+        except PipelineErrors as several:
+            errors.extend(several.errors)
+        except PipelineError as error:
+            errors.append(error)
+    raise_all(errors)
+
+
+def find_annotations(recipe: Recipe) -> list[tuple[DatasetAnnotation, TaskEntry]]:
+    """Return the annotation of every task of the recipe.
+
+    Raises:
+        AnnotationError: A task is unknown.
+        PipelineErrors: Several are, or annotations are not valid.
+    """
+    folders = [builtin_folder(), *(Path(folder) for folder in recipe.annotations)]
+    catalogue = load_catalogue(folders)
+    errors: list[PipelineError] = []
+    found = []
+    for entry in recipe.tasks:
+        try:
+            found.append((catalogue.get(entry.task), entry))
+        except PipelineError as error:
+            errors.append(error)
+    raise_all(errors)
+    return found
+
+
+def function_formats() -> list[str]:
+    """Return the names that `function_format` may have."""
+    return [CHAT_TEMPLATE, *DIALECTS]
+
+
+def _check_name(field: str, name: str, allowed: list[str]) -> None:
+    if name not in allowed:
+        hint = did_you_mean(name, allowed)
+        raise RecipeError("REC010", f"no {field} is named {name!r}", where=field, hint=hint)
+
+
+def _check_model(recipe: Recipe) -> None:
+    if recipe.model_name_or_path != EMBEDDED_MODEL:
+        resolve_model(recipe.model_name_or_path)

@@ -1,0 +1,57 @@
+"""Makes several processes fail, or go on, together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from accelerate.utils import gather_object
+
+from pipeline.errors import PipelineError, TrainingError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+T = TypeVar("T")
+
+
+def run_together(state: PartialState, work: Callable[[], T], *, main_first: bool = False) -> T:
+    """Do the same work in every process; a user's mistake met by any of them stops them all.
+
+    Without this the others would wait for ever, or end in a traceback of the network library.
+
+    Args:
+        state: The group of processes.
+        work: Must not exchange anything between processes itself.
+        main_first: Let the first process of each machine go first, so that it fills the caches
+            which the others then read.
+
+    Raises:
+        PipelineError: What the work raised here, or an error that names the process where it did.
+    """
+    if state.num_processes == 1:
+        return work()
+    results: list[T] = []
+    rounds = (state.is_local_main_process, not state.is_local_main_process)
+    for is_my_turn in rounds if main_first else (True,):
+        error: PipelineError | None = None
+        try:
+            if is_my_turn:
+                results.append(work())
+        except PipelineError as raised:
+            error = raised
+        _raise_if_any(state, error)
+    return results[0]
+
+
+def _raise_if_any(state: PartialState, error: PipelineError | None) -> None:
+    texts: list[str | None] = gather_object([None if error is None else str(error)])
+    if error is not None:
+        raise error
+    for process, text in enumerate(texts):
+        if text is not None:
+            raise TrainingError(
+                "TRN006",
+                f"stopped because process {process} stopped: {text}",
+                where=f"process {state.process_index}",
+            )

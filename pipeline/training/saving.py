@@ -1,0 +1,80 @@
+"""Writes the trained adapter as a PEFT folder, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import is_peft_model
+
+from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.errors import AdapterError
+from pipeline.files import staged_folder
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from pipeline.training.trainer import MultiTaskTrainer
+
+
+def save_adapter(trainer: MultiTaskTrainer, folder: Path, *, base_source: str) -> None:
+    """Save adapter, tokenizer and the base's fingerprint; every process must call this.
+
+    Args:
+        trainer: Holds the trained model.
+        folder: The PEFT folder; replaced in one step if it is there.
+        base_source: Folder or hub id of the base, written into the adapter's configuration.
+
+    Raises:
+        AdapterError: A weight is empty or not finite.
+        OutputError: The folder cannot be written.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    assert is_peft_model(model)
+    weights = gather_adapter_weights(model)
+    if not trainer.accelerator.is_main_process:
+        return
+    _check_weights(weights, folder)
+    tokenizer: PreTrainedTokenizerBase = trainer.processing_class
+    with staged_folder(folder) as staged:
+        model.peft_config["default"].base_model_name_or_path = base_source
+        model.save_pretrained(str(staged), state_dict=weights, is_main_process=True)
+        (staged / "README.md").unlink(missing_ok=True)
+        tokenizer.save_pretrained(str(staged))
+        BaseFingerprint.of(base_source).write(staged / BASE_MODEL_FILE)
+
+
+def gather_adapter_weights(model: PeftModel) -> dict[str, Tensor]:
+    """Return the trainable weights, whole and on the CPU, under their names in the model.
+
+    Sharded engines keep a piece of each weight per process; only the adapter's own, small
+    weights are gathered, never the base.
+    """
+    trainable = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    with _whole_parameters(list(trainable.values())):
+        whole = {name: _whole(value).detach().cpu().clone() for name, value in trainable.items()}
+    return whole
+
+
+def _whole(value: Tensor) -> Tensor:
+    gather = getattr(value, "full_tensor", None)
+    return gather() if gather is not None else value
+
+
+def _whole_parameters(parameters: list[Any]) -> contextlib.AbstractContextManager[Any]:
+    if not any(hasattr(parameter, "ds_id") for parameter in parameters):
+        return contextlib.nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(parameters)
+
+
+def _check_weights(weights: dict[str, Tensor], folder: Path) -> None:
+    for name, value in weights.items():
+        if value.numel() == 0 or not torch.isfinite(value).all():
+            what = "empty" if value.numel() == 0 else "not finite"
+            raise AdapterError("ADP006", f"the weight {name} is {what}", where=folder)

@@ -1,0 +1,283 @@
+"""The training loop: TRL's `SFTTrainer` with our batches and one loss per task.
+
+What differs from TRL: batches come ready-made and are not dealt out again; the loss and accuracy
+of each task are read off the same forward pass; nothing non-finite reaches the weights; no
+telemetry is sent. Everything else, from optimizers to engines, is transformers' own.
+
+    B rows, T tokens, S = T - 1 predictions
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import DistributedType, is_peft_model
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from pipeline.files import output_errors
+from pipeline.training.answer_head import add_answer_head
+from pipeline.training.guards import not_finite
+from pipeline.training.loss_weights import LOSS_WEIGHTS, LossReduction, add_loss_weights
+from pipeline.training.task_meter import TaskMeter, TaskStatistics
+from pipeline.types import IGNORE_INDEX, NO_TASK
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        TrainerCallback,
+        TrainerControl,
+    )
+    from transformers.trainer_utils import TrainOutput
+
+
+class MultiTaskTrainer(SFTTrainer):
+    """Trains an adapter on ready-made batches of several tasks."""
+
+    control: TrainerControl
+    loss_is_scaled_for_ga = True
+    """The loss is already divided by the answer tokens of the whole accumulated batch."""
+
+    def __init__(
+        self,
+        model: PeftModel | PreTrainedModel,
+        args: SFTConfig,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        train_loader: DataLoader[Any],
+        task_names: Sequence[str],
+        loss_reduction: LossReduction = "token",
+        validation_batches: Sequence[dict[str, Tensor]] = (),
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        """Set up the loop; nothing is trained yet.
+
+        Args:
+            model: Model with adapter, on any device.
+            args: From `build_training_arguments`, with `max_steps` set.
+            tokenizer: Saved beside the adapter.
+            train_loader: This process's micro-batches of the whole run, with a batch sampler, so
+                that resuming can skip without building the skipped ones.
+            task_names: Names behind the batches' task ids.
+            loss_reduction: How token losses become the loss of a step.
+            validation_batches: All validation batches, the same on every process.
+            callbacks: Added to transformers' own.
+        """
+        # SFTTrainer insists on a `datasets` table and looks at its first row; it is never read.
+        unused = Dataset.from_list([{"input_ids": [0], "labels": [0]}])
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=train_loader.collate_fn,
+            train_dataset=unused,
+            eval_dataset=unused if validation_batches else None,
+            processing_class=tokenizer,
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(PrinterCallback)
+        add_answer_head(self.model.get_base_model() if is_peft_model(self.model) else self.model)
+        # The fused head takes `num_items_in_batch`, whatever the model's own forward does.
+        self.model_accepts_loss_kwargs = True
+        self._train_loader = train_loader
+        self._loss_reduction = loss_reduction
+        self._validation_batches = validation_batches
+        self._train_meter = TaskMeter(task_names, self.args.device)
+        self._evaluation_meter = TaskMeter(task_names, self.args.device)
+        self._sums_before_step = self._train_meter.sums()
+        self._window_start_seconds = time.monotonic()
+        self._num_parameters = self.model.num_parameters(exclude_embeddings=True)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:  # noqa: ANN401
+        """Train; arguments as in transformers."""
+        self._window_start_seconds = time.monotonic()
+        return super().train(*args, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader as it was given: accelerate would deal its batches out once more."""
+        return self._train_loader
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:  # noqa: ANN401 - a tensor, or a pair with `return_outputs`
+        """Return the loss of one micro-batch, and add its tokens to the task meter.
+
+        Args:
+            model: The wrapped model.
+            inputs: `input_ids`, `labels`, `position_ids` and `task_ids`, each `[B, T]`, and
+                `attention_mask` where rows hold one padded example; `loss_weights` `[B, S]`
+                where tokens do not weigh the same.
+            return_outputs: Whether to return the model's outputs too.
+            num_items_in_batch: Answer tokens of the accumulated batch, over all processes; 1
+                where `loss_weights` hold the counts already.
+        """
+        weights_BS = inputs.pop(LOSS_WEIGHTS, None)
+        # Without a cache and an attention mask, `position_ids` keep packed examples apart.
+        model_inputs = {name: tensor for name, tensor in inputs.items() if name != "task_ids"}
+        outputs = model(**model_inputs, use_cache=False, fused_lm_head=True)
+        token_loss_BS = -outputs.log_probs
+        if num_items_in_batch is None:
+            num_items_in_batch = outputs.label_mask.sum()
+        weighted_BS = token_loss_BS if weights_BS is None else token_loss_BS * weights_BS
+        loss = weighted_BS.sum() / torch.as_tensor(num_items_in_batch).clamp(min=1)
+        if self.args.average_tokens_across_devices:
+            # Engines average gradients over processes, but the count above covers all of them.
+            loss = loss * self.accelerator.num_processes
+        meter = self._train_meter if model.training else self._evaluation_meter
+        meter.add(token_loss_BS, outputs.is_top1, outputs.label_mask, inputs["task_ids"])
+        if model.training and self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            # DeepSpeed updates the weights within the backward pass, before the norm is known.
+            self._check_finite(float(self._sum_over_processes(loss.detach())), "loss")
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluate(
+        self,
+        eval_dataset: object = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Return the loss on the validation batches, per task, averaged and worst."""
+        started = time.monotonic()
+        self.model.eval()
+        rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
+        batches = self._validation_batches
+        with torch.no_grad(), self.compute_loss_context_manager():
+            # Every process makes the same number of passes: sharded engines gather weights in each.
+            for first in range(0, len(batches), world_size):
+                index = first + rank
+                batch = batches[index] if index < len(batches) else without_labels(batches[first])
+                self.compute_loss(self.model_wrapped, self._prepare_inputs(dict(batch)))
+        statistics = self._evaluation_meter.drain(self._sum_over_processes)
+        metrics = evaluation_metrics(statistics, prefix=metric_key_prefix)
+        self._window_start_seconds += time.monotonic() - started
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the statistics of the tasks to a log of training steps, then pass it on."""
+        if "loss" in logs:
+            logs |= self._drain_window()
+        super().log(logs, start_time)
+
+    def floating_point_ops(self, inputs: dict[str, Tensor]) -> float:
+        """Return 6 x parameters x tokens as transformers does, counting parameters only once."""
+        return 6.0 * self._num_parameters * inputs["input_ids"].numel()
+
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Write nothing: the run folder says what was done."""
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Tensor]], device: torch.device
+    ) -> Tensor | int | None:
+        if self._loss_reduction == "token" or not batch_samples:
+            return super()._get_num_items_in_batch(batch_samples, device)
+
+        def reduce(total: Tensor) -> Tensor:
+            return self._sum_over_processes(total.to(device)).to(total.device)
+
+        num_tasks = len(self._train_meter.task_names)
+        add_loss_weights(batch_samples, self._loss_reduction, num_tasks=num_tasks, reduce=reduce)
+        return torch.ones((), device=device)
+
+    def _send_telemetry(self) -> None:
+        """Send nothing."""
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Any:  # noqa: ANN401
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        loss = self._sum_over_processes(self._train_meter.loss_since(self._sums_before_step))
+        self._check_finite(float(loss), "loss")
+        # In float16 the loss scaler meets overflows itself, by skipping the step.
+        if norm is not None and self.accelerator.scaler is None:
+            self._check_finite(float(norm), "gradient norm")
+        self._sums_before_step = self._train_meter.sums()
+        return norm
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        # A window of logged steps ends at each checkpoint, so a resumed run logs the same numbers.
+        self.control.should_log |= self.control.should_save
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        with output_errors(Path(str(self.args.output_dir))):
+            try:
+                super()._save_checkpoint(*args, **kwargs)
+            except SafetensorError as error:
+                # While writing, the disk is its only cause.
+                raise OSError(errno.EIO, str(error).splitlines()[0]) from error
+
+    def _check_finite(self, value: float, name: str) -> None:
+        if not math.isfinite(value):
+            raise not_finite(
+                value,
+                name=name,
+                step=self.state.global_step + 1,
+                tasks=self._train_meter.tasks_since(
+                    self._sums_before_step, self._sum_over_processes
+                ),
+            )
+
+    def _sum_over_processes(self, sums: Tensor) -> Tensor:
+        return self.accelerator.reduce(sums, reduction="sum")
+
+    def _drain_window(self) -> dict[str, float]:
+        statistics = self._train_meter.drain(self._sum_over_processes)
+        self._sums_before_step = self._train_meter.sums()
+        now = time.monotonic()
+        seconds = max(now - self._window_start_seconds, 1e-9)
+        self._window_start_seconds = now
+        num_tokens = sum(each.num_tokens for each in statistics.values())
+        self.state.num_input_tokens_seen += num_tokens
+        metrics: dict[str, float] = {
+            "num_tokens": self.state.num_input_tokens_seen,
+            "tokens_per_second": round(num_tokens / seconds, 1),
+        }
+        for task, each in statistics.items():
+            metrics[f"task_loss/{task}"] = each.loss
+            metrics[f"task_token_accuracy/{task}"] = each.token_accuracy
+            metrics[f"task_tokens/{task}"] = each.num_tokens
+            metrics[f"task_answer_tokens/{task}"] = each.num_answer_tokens
+        return metrics
+
+
+def without_labels(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a batch of the same shape that counts for no loss and no task."""
+    return {
+        **batch,
+        "labels": torch.full_like(batch["labels"], IGNORE_INDEX),
+        "task_ids": torch.full_like(batch["task_ids"], NO_TASK),
+    }
+
+
+def evaluation_metrics(
+    statistics: Mapping[str, TaskStatistics], *, prefix: str
+) -> dict[str, float]:
+    """Return the loss of each task, their plain mean, the worst, and the mean over tokens."""
+    losses = {task: each.loss for task, each in statistics.items() if each.num_answer_tokens}
+    if not losses:
+        return {}
+    num_tokens = sum(each.num_answer_tokens for each in statistics.values())
+    total = sum(each.loss * each.num_answer_tokens for each in statistics.values())
+    metrics = {
+        f"{prefix}_loss": total / num_tokens,
+        f"{prefix}_macro_loss": sum(losses.values()) / len(losses),
+        f"{prefix}_worst_loss": max(losses.values()),
+    }
+    return metrics | {f"{prefix}_loss/{task}": loss for task, loss in losses.items()}

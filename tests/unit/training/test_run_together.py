@@ -1,0 +1,68 @@
+"""Processes that fail, or go on, together; real ones are in tests/distributed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.errors import ModelError, TrainingError
+from pipeline.training import processes
+from pipeline.training.processes import run_together
+
+
+def make_state(index: int, count: int = 2) -> SimpleNamespace:
+    return SimpleNamespace(
+        num_processes=count, process_index=index, is_local_main_process=index == 0
+    )
+
+
+@pytest.fixture
+def gathered(monkeypatch):
+    """What each process would report, by round; the test fills in the other's part."""
+    rounds: list[list[str | None]] = []
+    monkeypatch.setattr(processes, "gather_object", lambda mine: rounds.pop(0))
+    return rounds
+
+
+def fail() -> None:
+    raise ModelError("MOD001", "no such model folder")
+
+
+def test_one_process_just_works():
+    assert run_together(make_state(0, 1), lambda: 3) == 3
+
+
+def test_all_go_on_when_none_failed(gathered):
+    gathered[:] = [[None, None]]
+    assert run_together(make_state(1), lambda: 3) == 3
+
+
+def test_the_first_process_fills_the_cache_before_the_others_start(gathered):
+    gathered[:] = [[None, None], [None, None]]
+    seen = []
+    assert run_together(make_state(1), lambda: seen.append(len(gathered)), main_first=True) is None
+    assert seen == [1]
+
+
+def test_a_process_raises_its_own_mistake(gathered):
+    gathered[:] = [["no such model folder. [MOD001]", None]]
+    with pytest.raises(ModelError):
+        run_together(make_state(0), fail)
+
+
+def test_a_process_stops_for_the_mistake_of_another_and_names_it(gathered):
+    gathered[:] = [[None, "no such model folder. [MOD001]"]]
+    with pytest.raises(TrainingError) as caught:
+        run_together(make_state(0), lambda: 3)
+    assert str(caught.value) == (
+        "process 0: stopped because process 1 stopped: no such model folder. [MOD001]. [TRN006]"
+    )
+
+
+def test_the_others_do_not_start_when_the_first_failed(gathered):
+    gathered[:] = [["no such model folder. [MOD001]", None]]
+    seen = []
+    with pytest.raises(TrainingError):
+        run_together(make_state(1), lambda: seen.append(1), main_first=True)
+    assert seen == []
