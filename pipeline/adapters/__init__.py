@@ -1,0 +1,1 @@
+"""Adapters that are trained on top of a frozen base model."""

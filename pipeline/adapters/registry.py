@@ -1,0 +1,187 @@
+"""Builds, attaches and loads adapters, one entry per type.
+
+Guaranteed: adapter weights are read from safetensors only; an adapter trained on another base is
+refused where the folder says which base it was trained on, and where shapes do not fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.errors import AdapterError
+from pipeline.recipe.schema import AdapterSettings
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
+
+
+def build_adapter_config(adapter: AdapterSettings) -> PeftConfig:
+    """Return the PEFT configuration of an adapter."""
+    return _BUILDERS[adapter.type](adapter)
+
+
+def attach_adapter(
+    model: PreTrainedModel, adapter: AdapterSettings, *, keep_base_dtype: bool = False
+) -> PeftModel:
+    """Add a fresh adapter to `model`; only its weights are trainable afterwards.
+
+    Args:
+        model: The base; its linear layers are replaced in place.
+        adapter: What to add.
+        keep_base_dtype: Keep adapter weights in the base's dtype instead of float32, which
+            ZeRO-3 needs for bases that are not quantised.
+
+    Raises:
+        AdapterError: The target modules do not exist, or include the output head.
+    """
+    from peft import get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    module_names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules()} - {""})
+    try:
+        adapted = get_peft_model(
+            model, build_adapter_config(adapter), autocast_adapter_dtype=not keep_base_dtype
+        )
+    except ValueError as error:
+        raise AdapterError(
+            "ADP001",
+            f"the adapter does not fit the model: {_first_line(error)}",
+            where="lora_target_modules",
+            hint=f"Modules of this model: {', '.join(module_names[:30])}",
+        ) from error
+    if isinstance(adapted.get_output_embeddings(), BaseTunerLayer):
+        raise AdapterError(
+            "ADP002",
+            "the output head cannot carry an adapter, because the loss reads its weight directly",
+            where="lora_target_modules",
+            hint="Use 'all-linear', or take 'lm_head' out",
+        )
+    return adapted
+
+
+def load_adapter(model: PreTrainedModel, folder: Path, *, is_trainable: bool = False) -> PeftModel:
+    """Put a saved adapter onto its base model.
+
+    Args:
+        model: The base the adapter was trained on.
+        folder: A PEFT folder.
+        is_trainable: Whether training goes on; otherwise the adapter is frozen.
+
+    Raises:
+        AdapterError: The folder is no adapter, its weights are pickled or broken, or it was
+            trained on another base.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    check_adapter_folder(folder)
+    _check_base(model, folder)
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=is_trainable)
+        _check_all_weights_loaded(adapted, folder)
+    except SafetensorError as error:
+        raise AdapterError(
+            "ADP005",
+            f"the weights cannot be read: {_first_line(error)}",
+            where=folder / ADAPTER_WEIGHTS_FILE,
+            hint="The file is damaged; save or copy the adapter again",
+        ) from error
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise AdapterError(
+            "ADP004",
+            f"the adapter does not fit this base model: {_first_line(error)}",
+            where=folder,
+            hint="Load it on the model it was trained on",
+        ) from error
+    return adapted
+
+
+def check_adapter_folder(folder: Path) -> None:
+    """Check that `folder` is a PEFT folder with safetensors weights.
+
+    Raises:
+        AdapterError: It is not.
+    """
+    config = folder / ADAPTER_CONFIG_FILE
+    if not config.is_file():
+        raise AdapterError(
+            "ADP003",
+            f"no {ADAPTER_CONFIG_FILE} here, so this is no adapter",
+            where=folder,
+            hint="Give the `adapter` folder of a run, or any PEFT folder",
+        )
+    if not (folder / ADAPTER_WEIGHTS_FILE).is_file():
+        raise AdapterError(
+            "ADP003",
+            f"no {ADAPTER_WEIGHTS_FILE} here; pickled weights are never read",
+            where=folder,
+            hint="Save the adapter again as safetensors",
+        )
+    try:
+        value = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError("ADP005", "cannot be read as JSON", where=config) from error
+    if not isinstance(value, dict) or "peft_type" not in value:
+        raise AdapterError("ADP005", "has no `peft_type`", where=config)
+
+
+def _check_base(model: PreTrainedModel, folder: Path) -> None:
+    trained_on = BaseFingerprint.read(folder / BASE_MODEL_FILE)
+    given = BaseFingerprint.of(model.name_or_path)
+    if trained_on is not None and trained_on.differs_from(given):
+        raise AdapterError(
+            "ADP004",
+            f"trained on {trained_on.name!r}, got {given.name!r} with other weights",
+            where=folder,
+            hint="Load it on the model it was trained on",
+        )
+
+
+def _check_all_weights_loaded(adapted: PeftModel, folder: Path) -> None:
+    # PEFT only warns about weights that the file lacks, and leaves them at their random start.
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / ADAPTER_WEIGHTS_FILE, framework="pt") as weights:
+        stored = set(weights.keys())
+    differing = sorted(stored ^ set(get_peft_model_state_dict(adapted)))
+    if differing:
+        raise AdapterError(
+            "ADP004",
+            f"{len(differing)} weights of file and adapter do not match, e.g. {differing[0]}",
+            where=folder,
+            hint="Load it on the model it was trained on",
+        )
+
+
+def _build_lora(adapter: AdapterSettings) -> PeftConfig:
+    from peft import LoraConfig
+
+    targets = adapter.target_modules
+    saved = adapter.modules_to_save
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.lora_alpha,
+        lora_dropout=adapter.lora_dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=None if saved is None else list(saved),
+        use_rslora=adapter.use_rslora,
+        use_dora=adapter.use_dora,
+        bias="none",
+    )
+
+
+_BUILDERS: dict[Literal["lora"], Callable[[AdapterSettings], PeftConfig]] = {"lora": _build_lora}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

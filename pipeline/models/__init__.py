@@ -1,0 +1,1 @@
+"""Base models and their tokenizers, from a folder, the hub or the embedded recipe."""

@@ -1,0 +1,100 @@
+"""Trains an adapter: `python -m pipeline.train RECIPE [--field value ...]`.
+
+The same module runs under `accelerate launch --config_file accelerate_configs/<x>.yaml -m`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import EXIT_OK, PipelineError, RecipeError
+from pipeline.recipe import Recipe, load_recipe
+
+_USAGE = "python -m pipeline.train RECIPE [--field value ...]"
+_HELP = f"""usage: {_USAGE}
+
+Trains the adapter that RECIPE (a YAML file) describes. Any field can be given on the command line
+too, e.g. --learning_rate 1e-4 --mixture.temperature 3 --tasks '[codah, pubmedqa]'.
+On several processes:
+  accelerate launch --config_file accelerate_configs/<x>.yaml -m pipeline.train RECIPE ..."""
+EXIT_INTERRUPTED = 130
+"""Stopped with Ctrl-C, as shells count it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, and return the exit code.
+
+    Args:
+        arguments: Path of the recipe, then fields that go on top of it; the command line's by
+            default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(f"{_HELP}\n")
+        return EXIT_OK
+    try:
+        train(read_arguments(given))
+    except PipelineError as error:
+        # Every process meets the same mistake; one of them tells it.
+        if os.environ.get("RANK", "0") == "0":
+            sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return EXIT_OK
+
+
+def read_arguments(arguments: Sequence[str]) -> Recipe:
+    """Return the recipe that the command line describes.
+
+    Raises:
+        RecipeError: No recipe is given, or the recipe or a field is not valid.
+    """
+    if not arguments or arguments[0].startswith("--"):
+        raise RecipeError(
+            "REC009", "no recipe file given", where="command line", hint=f"Usage: {_USAGE}"
+        )
+    return load_recipe(Path(arguments[0]), arguments[1:])
+
+
+def train(recipe: Recipe) -> None:
+    """Train the adapter that `recipe` describes, quietly but for the progress display.
+
+    Raises:
+        PipelineError: See `pipeline.training.run.run_training`.
+    """
+    from pipeline.training.early_checks import check_recipe
+
+    check_recipe(recipe)
+    # Engines and tokenizers write about their own internals; errors still come through.
+    libraries = r"(transformers|trl|peft|torch\.distributed)\b"
+    warnings.filterwarnings("ignore", category=FutureWarning, module=libraries)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+
+    if not torch.cuda.is_available():
+        # Without this DeepSpeed, where it is installed, looks for a device and writes about it.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from rich.console import Console
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    from pipeline.training.run import run_training
+
+    console = Console(stderr=True, highlight=False)
+    result = run_training(recipe, console)
+    if os.environ.get("RANK", "0") == "0":
+        console.print(
+            f"{result.num_steps} steps in {result.train_seconds:.1f} s; adapter: {result.adapter}",
+            soft_wrap=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How `scripts/build_general_catalogue.py` turns recorded facts into annotations."""

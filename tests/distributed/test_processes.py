@@ -1,0 +1,163 @@
+"""Two processes against one: the same global batch gives the same run, under every engine.
+
+Real launches on the CPU with gloo, from the configurations that are shipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.adapters.registry import load_adapter
+from pipeline.models.loading import load_model
+from pipeline.recipe import Recipe, write_resolved
+from pipeline.training.run import run_training
+from tests.distributed.launching import REPOSITORY, launch, logged
+from tests.fixtures.tiny_mirror import write_tiny_mirror
+from tests.fixtures.tiny_models import save_tiny_model
+
+CONFIGS = REPOSITORY / "accelerate_configs"
+NUM_STEPS = 50
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a model, data, a recipe and what one process makes of it."""
+    folder = tmp_path_factory.mktemp("place")
+    annotations, mirror = write_tiny_mirror(folder)
+    save_tiny_model(folder / "base")
+    recipe = Recipe.model_validate(
+        {
+            "model_name_or_path": str(folder / "base"),
+            "annotations": [str(annotations)],
+            "data_root": str(mirror),
+            "tasks": ["tiny/colour", "tiny/calls"],
+            "mixture": {"max_epochs_per_task": None},
+            "run_name": "one",
+            "output_dir": str(folder / "one"),
+            "max_length": 192,
+            "max_steps": NUM_STEPS,
+            "logging_steps": 1,
+            "learning_rate": 5e-3,
+            "save_strategy": "no",
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 2,
+            "bf16": False,
+        }
+    )
+    write_resolved(recipe, folder / "recipe.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKLOOM_CACHE", str(folder / "cache"))
+        run_training(recipe)
+    return folder
+
+
+def two_processes(config: Path, folder: Path) -> Path:
+    """Return a copy of a shipped configuration for two processes without a GPU."""
+    text = config.read_text()
+    for old, new in (("num_processes: 8", "num_processes: 2"), (": bf16", ": 'no'")):
+        text = text.replace(old, new)
+    changed = folder / config.name
+    changed.write_text(text)
+    return changed
+
+
+def train_in_two(place: Path, config: Path, name: str) -> Path:
+    """Train with half the batch per process, and return the run folder."""
+    output = place / name
+    done = launch(
+        two_processes(config, place),
+        place / "recipe.yaml",
+        "--run_name", name,
+        "--output_dir", str(output),
+        "--per_device_train_batch_size", "2",
+        cache=place / "cache",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return output
+
+
+def check_same_run(place: Path, output: Path, distributed_type: str) -> None:
+    environment = json.loads((output / "environment.json").read_text())
+    assert environment["distributed_type"] == distributed_type
+    assert environment["num_processes"] == 2
+    names = ["loss", "task_loss/tiny/colour", "task_loss/tiny/calls", "num_tokens"]
+    for name in names:
+        expected = logged(place / "one", name)
+        assert len(expected) == NUM_STEPS
+        assert logged(output, name) == pytest.approx(expected, rel=1e-5), name
+    found = load_file(output / "adapter" / "adapter_model.safetensors")
+    wanted = load_file(place / "one" / "adapter" / "adapter_model.safetensors")
+    assert found.keys() == wanted.keys()
+    assert all(value.numel() for value in found.values())
+    assert all(torch.allclose(found[name], wanted[name], atol=1e-4) for name in wanted)
+    prompt = torch.arange(5, 25).reshape(1, 20)
+    logits = [
+        load_adapter(load_model(str(place / "base")), folder / "adapter")(prompt).logits
+        for folder in (output, place / "one")
+    ]
+    assert torch.allclose(*logits, atol=1e-3)
+
+
+def test_one_process_launched_by_accelerate_is_the_run_of_one_process(place):
+    output = place / "launched"
+    done = launch(
+        CONFIGS / "cpu.yaml",
+        place / "recipe.yaml",
+        "--output_dir", str(output),
+        "--max_steps", "3",
+        "--lr_scheduler_type", "constant",
+        cache=place / "cache",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(logged(output, "loss")) == 3
+    # The first loss depends on neither schedule nor length.
+    assert logged(output, "loss")[0] == logged(place / "one", "loss")[0]
+
+
+def test_data_parallel_training_is_the_run_of_one_process(place):
+    output = train_in_two(place, CONFIGS / "cpu_2_processes.yaml", "ddp")
+    check_same_run(place, output, "MULTI_CPU")
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="deepspeed is not installed")
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_training_is_the_run_of_one_process(place, stage):
+    output = train_in_two(place, CONFIGS / f"deepspeed_zero{stage}.yaml", f"zero{stage}")
+    check_same_run(place, output, "DEEPSPEED")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="FSDP works where there are GPUs")
+def test_an_engine_that_would_fall_back_is_refused(place):
+    output = place / "fallback"
+    done = launch(
+        two_processes(CONFIGS / "fsdp2.yaml", place),
+        place / "recipe.yaml",
+        "--output_dir", str(output),
+        cache=place / "cache",
+    )  # fmt: skip
+    assert done.returncode != 0
+    message = "distributed type in force is MULTI_CPU, asked for was FSDP"
+    assert done.stderr.count(message) == 1
+    assert not output.exists()
+
+
+def test_a_mistake_is_told_once_and_stops_all_processes(place):
+    output = place / "mistake"
+    done = launch(
+        CONFIGS / "cpu_2_processes.yaml",
+        place / "recipe.yaml",
+        "--output_dir", str(output),
+        "--lora_target_modules", "[query]",
+        cache=place / "cache",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("[ADP001]") == 1
+    assert not output.exists()
