@@ -23,12 +23,8 @@ FAST_PLANE = 0.02
 OFFSET_SHARPNESS = 9.0
 CONTENT_SHARPNESS = 2.4
 QUIET = 0.05
-"""Scale of everything else in the two layers of the circuit, so as not to disturb it."""
-SOFT = 0.5
-"""Scale of the layers above: loud enough to learn other things at the usual pace."""
+"""Scale of everything that is not part of the circuit, so as not to disturb it."""
 COPY_STRENGTH = 1.0
-FREE = 0.05
-MATCHING = 4
 KEPT_OF_CONTEXT_BLOCKS = 0.2
 
 
@@ -54,10 +50,9 @@ def apply_structured_start(model: LlamaForCausalLM, *, num_offsets: int = 2, see
     for block_SH in blocks[1 : num_offsets + 1]:
         embeddings_VH -= (1 - KEPT_OF_CONTEXT_BLOCKS) * (embeddings_VH @ block_SH.T) @ block_SH
     layers = model.model.layers
-    for index, layer in enumerate(layers):
-        layer.mlp.down_proj.weight *= QUIET if index < 1 else SOFT
-        layer.self_attn.o_proj.weight *= QUIET if index < 1 else SOFT
-    layers[0].self_attn.o_proj.weight *= FREE / QUIET
+    for layer in layers:
+        layer.mlp.down_proj.weight *= QUIET
+        layer.self_attn.o_proj.weight *= QUIET
     frequencies = _rotary_frequencies(model)
     _start_offset_heads(layers[0].self_attn, blocks, frequencies, std)
     _start_matching_heads(layers[1].self_attn, blocks, frequencies, generator)
@@ -101,7 +96,7 @@ def _start_matching_heads(
     attention: LlamaAttention, blocks: list[Tensor], frequencies: Tensor, generator: torch.Generator
 ) -> None:
     """Make every head attend to what followed earlier copies of the current token, and copy it."""
-    num_heads = MATCHING
+    num_heads = attention.config.num_attention_heads
     head_size = attention.head_dim
     identity_SH, *context_blocks = blocks
     num_offsets = len(blocks) - 2

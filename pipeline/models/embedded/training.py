@@ -163,7 +163,7 @@ def _keep_absent_rows(model: LlamaForCausalLM, batch: Batch) -> None:
     """
     gradient_VH = model.get_input_embeddings().weight.grad
     is_absent = torch.ones(len(gradient_VH), dtype=torch.bool)
-    is_absent[batch.input_ids.unique()] = False
+    is_absent[batch.input_ids.flatten()] = False
     gradient_VH[is_absent] = 0.0
 
 

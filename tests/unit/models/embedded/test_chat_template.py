@@ -15,7 +15,8 @@ TOOL = {
         },
     },
 }
-CALL = {"type": "function", "function": {"name": "kamu_get", "arguments": {"city": "é", "limit": 3}}}
+ARGUMENTS = {"city": "é", "limit": 3}
+CALL = {"type": "function", "function": {"name": "kamu_get", "arguments": ARGUMENTS}}
 
 
 @pytest.fixture(scope="module")
