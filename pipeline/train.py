@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,21 +69,11 @@ def train(recipe: Recipe) -> None:
     from pipeline.training.early_checks import check_recipe
 
     check_recipe(recipe)
-    # Engines and tokenizers write about their own internals; errors still come through.
-    libraries = r"(transformers|trl|peft|torch\.distributed)\b"
-    warnings.filterwarnings("ignore", category=FutureWarning, module=libraries)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import torch
+    from pipeline.models.quiet import quiet_libraries
 
-    if not torch.cuda.is_available():
-        # Without this DeepSpeed, where it is installed, looks for a device and writes about it.
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    quiet_libraries()
     from rich.console import Console
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     from pipeline.training.run import run_training
 
     console = Console(stderr=True, highlight=False)

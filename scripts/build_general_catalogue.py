@@ -94,6 +94,8 @@ def build(
         problem = add_golden(annotation, family, known.starting(HAND_ROWS, first))
         if problem:
             without[task_id] = problem
+        if first in known.RAN_ON_ROWS:
+            annotation["verified"] = "rows"
         built.append((family, annotation))
     return built, left_out, without
 

@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def _tasksource_objects() -> dict[tuple[str, str], Json]:
-    from tasksource import multilingual_tasks, tasks
+    from tasksource import multilingual_tasks, tasks  # type: ignore[import-not-found]
 
     found: dict[tuple[str, str], Json] = {}
     for catalog, module in (("english", tasks), ("multilingual", multilingual_tasks)):
@@ -232,7 +232,8 @@ def _by_source_row(done: Json, first: str, count: int) -> list[Json]:
 
 def _label_names(feature: Json) -> list[str] | None:
     inner = getattr(feature, "feature", feature)
-    return list(inner.names) if hasattr(inner, "names") else None
+    names = getattr(inner, "names", None)
+    return list(names) if names else None
 
 
 def _features(facts: Json, annotation: DatasetAnnotation, rows: list[Json]) -> Json:

@@ -19,7 +19,12 @@ MAX_MAJORITY_ROWS = 20_000
 
 
 def build_eval_tasks(
-    catalogue: Catalogue, names: Sequence[str], *, split: Split, data_root: Path | None
+    catalogue: Catalogue,
+    names: Sequence[str],
+    *,
+    split: Split,
+    data_root: Path | None,
+    max_new_tokens: int | None = None,
 ) -> list[EvalTask]:
     """Return the named tasks, ready for `eval.harness.evaluate`.
 
@@ -40,6 +45,7 @@ def build_eval_tasks(
                 split=split,
                 majority_answer=_majority_answer(annotation, data_root),
                 source=examples.report.origin,
+                max_new_tokens=max_new_tokens,
             )
         )
     return tasks

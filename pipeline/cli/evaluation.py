@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from pipeline.cli.shared import Settings, catalogue_of, settings_of, split_of, stderr, stdout
+from pipeline.cli.shared import (
+    Settings,
+    catalogue_of,
+    settings_of,
+    split_of,
+    stderr,
+    stdout,
+)
 from pipeline.errors import EvalError
 from pipeline.types import Split
 
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
     from pipeline.recipe.schema import Recipe
 
 RUNS_FOLDER = Path("runs")
-REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +35,7 @@ class Job:
 
     model: str
     model_revision: str | None
+    chat_template_path: Path | None
     adapter: Path | None
     include_base: bool
     tasks: list[EvalTask]
@@ -58,12 +65,14 @@ def evaluate_model(
     recipe: Annotated[
         Path | None, typer.Option(help="Evaluate what this recipe trained, as it says.")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test; test when left out.")
+    ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Rows per task, sampled.")] = None,
     request: Annotated[
-        str, typer.Option(help="auto, generate or choices: how answers are asked for.")
-    ] = "auto",
-    style: Annotated[str, typer.Option(help="Name of the wording.")] = "plain",
+        str | None, typer.Option(help="auto, generate or choices: how answers are asked for.")
+    ] = None,
+    style: Annotated[str | None, typer.Option(help="Name of the wording.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
 ) -> None:
     """Evaluate a model, or what a recipe trained, and print the leaderboard.
@@ -73,8 +82,21 @@ def evaluate_model(
         taskloom --data-root /data/mirror eval Qwen/Qwen3-0.6B --tasks pubmedqa,gue/emp_H3
         taskloom eval Qwen/Qwen3-0.6B --adapter runs/mine/adapter --tasks codah --max-rows 200
     """
+    from pipeline.models.quiet import quiet_libraries
+
     settings = settings_of(context)
+    quiet_libraries()
     if recipe is not None:
+        for option, value in {
+            "--tasks": tasks,
+            "--adapter": adapter,
+            "--split": split,
+            "--max-rows": max_rows,
+            "--request": request,
+            "--style": style,
+            "--out": out,
+        }.items():
+            _refuse_beside_recipe(option, value)
         extra = [model, *(overrides or [])] if model is not None else list(overrides or [])
         job = _job_of_recipe(recipe, extra, settings)
     else:
@@ -91,10 +113,27 @@ def evaluate_model(
                 hint="See `taskloom eval --help`",
             )
         names = [name.strip() for name in tasks.split(",") if name.strip()]
-        job = _job_of_options(model, names, settings, split=split_of(split), adapter=adapter)
-        job = replace(job, max_rows=max_rows, request=request, style=style)
-        job = replace(job, folder=out) if out is not None else job
+        job = _job_of_options(
+            model, names, settings, split=split_of(split or "test"), adapter=adapter
+        )
+        job = replace(
+            job,
+            max_rows=max_rows,
+            request=request or job.request,
+            style=style or job.style,
+            folder=out or job.folder,
+        )
     _run(job)
+
+
+def _refuse_beside_recipe(option: str, value: object) -> None:
+    if value is not None:
+        raise EvalError(
+            "CLI008",
+            "the recipe says this already",
+            where=option,
+            hint="Change the recipe's field, e.g. --evaluation.max_rows 50",
+        )
 
 
 def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
@@ -123,9 +162,16 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
     return Job(
         model=recipe.model_name_or_path,
         model_revision=recipe.model_revision,
+        chat_template_path=Path(template) if (template := recipe.chat_template_path) else None,
         adapter=adapter,
         include_base=evaluation.include_base,
-        tasks=build_eval_tasks(catalogue, names, split=evaluation.split, data_root=data_root),
+        tasks=build_eval_tasks(
+            catalogue,
+            names,
+            split=evaluation.split,
+            data_root=data_root,
+            max_new_tokens=evaluation.max_new_tokens,
+        ),
         folder=run_folder / "eval",
         kind=data_root_kind(given, data_root),
         max_rows=evaluation.max_rows,
@@ -161,6 +207,7 @@ def _job_of_options(
     return Job(
         model=model,
         model_revision=None,
+        chat_template_path=None,
         adapter=adapter,
         include_base=adapter is None,
         tasks=build_eval_tasks(catalogue_of(settings), names, split=split, data_root=data_root),
@@ -184,7 +231,9 @@ def _run(job: Job) -> None:
     if job.adapter is not None:
         check_adapter_folder(job.adapter)
     source = resolve_model(job.model)
-    tokenizer = load_tokenizer(source, revision=job.model_revision)
+    tokenizer = load_tokenizer(
+        source, revision=job.model_revision, chat_template_path=job.chat_template_path
+    )
     model = load_model(source, revision=job.model_revision, **job.loading)  # type: ignore[arg-type]
     model.eval()
     folders = []

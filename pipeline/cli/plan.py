@@ -54,13 +54,16 @@ def plan(
 
 
 def _build(recipe: Recipe, num_processes: int) -> MixturePlan:
+    from pipeline.models.quiet import quiet_libraries
+    from pipeline.training.early_checks import check_recipe
+
+    check_recipe(recipe)
+    quiet_libraries()
     from pipeline.mixture.build import build_batches
     from pipeline.mixture.plan import build_plan
     from pipeline.models.loading import load_tokenizer, resolve_model
     from pipeline.training.data import batch_shape, load_tasks, mixture_settings
-    from pipeline.training.early_checks import check_recipe
 
-    check_recipe(recipe)
     template = recipe.chat_template_path
     tokenizer = load_tokenizer(
         resolve_model(recipe.model_name_or_path),

@@ -20,7 +20,7 @@ PIPED_WIDTH = 160
 """Columns of a table that goes into a file or another program."""
 
 stdout = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-stderr = Console(stderr=True, highlight=False)
+stderr = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)

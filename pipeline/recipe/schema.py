@@ -161,6 +161,8 @@ class EvaluationSettings(_Fields):
     split: Literal["train", "validation", "test"] = "test"
     max_rows: PositiveInt | None = None
     """At most this many rows per task, chosen by `seed`."""
+    max_new_tokens: PositiveInt | None = None
+    """Limit of an answer's length; unset leaves it to the kind of task and the gold answers."""
     batch_tokens: PositiveInt | None = None
     """Padded tokens in one forward pass; unset leaves it to the backend."""
     include_base: bool = True

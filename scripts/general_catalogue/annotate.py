@@ -80,7 +80,7 @@ def annotate(facts: Facts) -> Annotation:
     notes = [configs["notes"]] if configs["notes"] else []
     if labels is None and kind in LABELLED and not PLAIN_TAGS.search(facts["id"][0]):
         notes.append(CLASS_NAMES)
-    elif known.starting(known.LABELS, facts["id"][0]):
+    elif labels is not None and labels == known.starting(known.LABELS, facts["id"][0]):
         notes.append(FROM_PUBLICATION)
     if notes:
         found["notes"] = " ".join(notes)
@@ -258,6 +258,7 @@ def _tokens(facts: Facts, hand: Facts) -> dict[str, Any]:
     task_id = facts["id"][0]
     labels = hand.get("labels", _labels(facts, None))
     tags = path(facts["fields"]["labels"])
+    fields: Facts
     if PLAIN_TAGS.search(task_id):
         fields = {"tokens": "tokens", "target": tags}
         settings = {"scheme": "plain"}

@@ -99,8 +99,10 @@ def _cbt() -> dict[str, Any]:
 
 
 def _hh() -> dict[str, Any]:
-    same = {"of": {"clean": "chosen", "steps": _BEFORE}}
-    same["eq"] = {"value": {"clean": "rejected", "steps": _BEFORE}}
+    same: dict[str, Any] = {
+        "of": {"clean": "chosen", "steps": _BEFORE},
+        "eq": {"value": {"clean": "rejected", "steps": _BEFORE}},
+    }
     return {
         "rows": [{"where": same}],
         "fields": {

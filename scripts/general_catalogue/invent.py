@@ -117,21 +117,20 @@ class Inventor:
         plain = isinstance(target, str)
         tags = parse_path(target if plain else target["spans"])
         words = ["The", "river", "Elbe", "flows"]
-        labels = self.annotation.get("labels")
+        labels: list[str] = self.annotation.get("labels") or []
         self._set(parse_path("tokens"), words)
         if plain:
             names = ["DT", "NN", "NNP", "VBZ"] if labels else ["DET", "NOUN", "PROPN", "VERB"]
             self._set(tags, [labels.index(name) for name in names] if labels else names)
             return
-        begins = [i for i, name in enumerate(labels or []) if name.startswith("B-")]
+        if not labels:
+            kind = "location-river" if target.get("scheme") == "io" else "B-LOC"
+            self._set(tags, ["O", "O", kind, "O"])
+            return
+        begins = [i for i, name in enumerate(labels) if name.startswith("B-")] or [1]
         places = [i for i in begins if re.search("LOC|loc|NP|GPE", labels[i])]
-        begin = (places or begins or [None])[0]
-        if begin is None and labels:
-            begin = 1
-        self._set(tags, ["O", "O", "B-LOC", "O"] if begin is None else [0, 0, begin, 0])
-        if begin is not None and labels and labels[0] != "O":
-            outside = labels.index("O")
-            self._set(tags, [outside, outside, begin, outside], again=True)
+        begin, outside = (places or begins)[0], labels.index("O")
+        self._set(tags, [outside, outside, begin, outside])
 
     # --- expressions ---------------------------------------------------------------------------
 
@@ -314,6 +313,7 @@ class Inventor:
             self.demand(items)
             return
         members = sorted(set(re.findall(r"item\.([\w]+)", str(value["do"]))))
+        entries: list[Any]
         if members:
             entries = [
                 {name: "user" if name == "role" else self._text(name) for name in members}

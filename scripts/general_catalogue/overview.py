@@ -24,8 +24,8 @@ directly in it were written by hand. Instructions, titles and golden rows are ou
   the data are used, and `notes` says so; a value without a name is an error, never a guess.
 - **Multiple choice** keeps every option, in the order of the source, and in a hashed order
   where the right one always stands first.
-- **Verification** is `golden` where an invented row in the source's columns gives the expected
-  example, and `unverified` otherwise. None of the generated ones was run on its real rows yet.
+- **Verification** is `rows` for those that ran on real rows of their dataset, `golden` where an
+  invented row in the source's columns gives the expected example, and `unverified` otherwise.
 - **Agreement.** `scripts/compare_with_tasksource.py` gives the same invented rows to
   tasksource's own objects; `tests/golden/tasksource_agreement.jsonl` holds those where texts,
   options, the right option and label names are the same.

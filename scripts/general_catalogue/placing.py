@@ -19,6 +19,7 @@ _LICENCES = {
     "research-only",
 }  # fmt: skip
 _USE = {"commercial": "yes", "non-commercial": "no", "unspecified": "unknown"}
+MAX_LANGUAGES = 40
 _CUT = {"take": 0.1, "from": "train"}
 
 
@@ -28,7 +29,8 @@ def place(facts: Facts) -> tuple[str, Facts, Facts]:
     several = isinstance(configs, list) and len(configs) > 1
     source = _source(facts, several)
     splits, notes = _splits(facts, facts["id"][0], _first_config(facts))
-    task_id, overrides = facts["id"][0], {}
+    task_id: str = facts["id"][0]
+    overrides: Facts = {}
     if several:
         task_id, overrides = _several(facts)
     languages = _languages(facts)
@@ -216,4 +218,6 @@ def _languages(facts: Facts) -> list[str]:
         return list(found)
     configs = facts.get("configs")
     codes = [_config_language(facts, c) for c in (configs if isinstance(configs, list) else [])]
-    return list(dict.fromkeys(code for code in codes if code))
+    known_codes = list(dict.fromkeys(code for code in codes if code))
+    # A list of nearly all languages would say nothing about any one config.
+    return known_codes if len(known_codes) <= MAX_LANGUAGES else []

@@ -108,6 +108,8 @@ def _each(value: Facts) -> Any:  # noqa: ANN401
 def _steps(steps: list[Any]) -> list[Any]:
     found: list[Any] = []
     for step in steps:
+        name: str
+        argument: Any
         name, argument = next(iter(step.items())) if isinstance(step, dict) else (step, None)
         if name == "each":
             argument = _steps(argument if isinstance(argument, list) else [argument])

@@ -1,0 +1,23 @@
+"""Keeps the libraries underneath from talking into the progress display."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+
+def quiet_libraries() -> None:
+    """Keep what engines and tokenizers write about their own internals off the terminal."""
+    libraries = r"(transformers|trl|peft|torch\.distributed)\b"
+    warnings.filterwarnings("ignore", category=FutureWarning, module=libraries)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+
+    if not torch.cuda.is_available():
+        # Without this DeepSpeed, where it is installed, looks for a device and writes about it.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
