@@ -24,8 +24,8 @@ quickstart: $(BIN)/.installed  ## train, evaluate and show a leaderboard on the 
 	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml -m pipeline.train recipes/quickstart/embedded.yaml
 	$(BIN)/taskloom eval --recipe recipes/quickstart/embedded.yaml
 
-test: $(BIN)/.installed-dev  ## all tests
-	$(BIN)/python -m pytest tests
+test: $(BIN)/.installed-dev  ## all tests, in two processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests
 
 check: $(BIN)/.installed-dev  ## format, lint, types, house rules, annotations
 	$(BIN)/ruff format --check .

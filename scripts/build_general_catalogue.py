@@ -90,7 +90,7 @@ def build(
             left_out[f"{first} (multilingual)"] = "the same annotation stands in both catalogues"
             continue
         seen[first] = None
-        family, _ = wording(first, annotation["task"], annotation.get("labels"))
+        family, _ = wording(first_task(annotation), annotation["task"], annotation.get("labels"))
         problem = add_golden(annotation, family, known.starting(HAND_ROWS, first))
         if problem:
             without[task_id] = problem
@@ -98,6 +98,13 @@ def build(
             annotation["verified"] = "rows"
         built.append((family, annotation))
     return built, left_out, without
+
+
+def first_task(annotation: dict[str, Any]) -> str:
+    """Return the id of the task of the first config."""
+    configs = annotation["source"].get("config")
+    task_id: str = annotation["id"]
+    return task_id.replace("{config}", configs[0]) if isinstance(configs, list) else task_id
 
 
 def why_left_out(task_id: str) -> str | None:

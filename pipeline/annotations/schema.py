@@ -167,6 +167,13 @@ class ConfigOverride(_Strict):
     splits: SplitSources | None = None
     language: tuple[str, ...] | None = None
 
+    @pydantic.field_validator("language", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: object) -> object:
+        if isinstance(value, str):
+            return (value,)
+        return tuple(value) if isinstance(value, list) else value
+
 
 class DatasetAnnotation(_Strict):
     """How one public dataset becomes the examples of one task."""

@@ -87,16 +87,11 @@ def evaluate_model(
     settings = settings_of(context)
     quiet_libraries()
     if recipe is not None:
-        for option, value in {
-            "--tasks": tasks,
-            "--adapter": adapter,
-            "--split": split,
-            "--max-rows": max_rows,
-            "--request": request,
-            "--style": style,
-            "--out": out,
-        }.items():
+        for option, value in (("tasks", tasks), ("adapter", adapter), ("split", split)):
             _refuse_beside_recipe(option, value)
+        for option, value in (("max-rows", max_rows), ("request", request), ("style", style)):
+            _refuse_beside_recipe(option, value)
+        _refuse_beside_recipe("out", out)
         extra = [model, *(overrides or [])] if model is not None else list(overrides or [])
         job = _job_of_recipe(recipe, extra, settings)
     else:
@@ -131,7 +126,7 @@ def _refuse_beside_recipe(option: str, value: object) -> None:
         raise EvalError(
             "CLI008",
             "the recipe says this already",
-            where=option,
+            where=f"--{option}",
             hint="Change the recipe's field, e.g. --evaluation.max_rows 50",
         )
 

@@ -51,7 +51,9 @@ def annotate(facts: Facts) -> Annotation:
     hand = known.starting(BY_HAND, facts["id"][0]) or {}
     built = _built(facts, hand)
     kind, fields, labels = built["task"], built["fields"], built["labels"]
-    family, instruction = wording(facts["id"][0], kind, labels)
+    family, instruction = wording(_first_id(facts, task_id), kind, labels)
+    for config, text in _other_wordings(facts, task_id, built).items():
+        overrides.setdefault(config, {})["instruction"] = text
     found: Annotation = {
         "schema_version": 1,
         "id": task_id,
@@ -85,6 +87,24 @@ def annotate(facts: Facts) -> Annotation:
     if notes:
         found["notes"] = " ".join(notes)
     return found
+
+
+def _first_id(facts: Facts, task_id: str) -> str:
+    configs = facts.get("configs")
+    first: str = facts["id"][0]
+    return task_id.replace("{config}", configs[0]) if "{config}" in task_id and configs else first
+
+
+def _other_wordings(facts: Facts, task_id: str, built: Facts) -> dict[str, str]:
+    """Return the instructions of the configs that ask for something else than the first one."""
+    if "{config}" not in task_id:
+        return {}
+    texts = {
+        config: wording(task_id.replace("{config}", config), built["task"], built["labels"])[1]
+        for config in facts["configs"]
+    }
+    base = texts[facts["configs"][0]]
+    return {config: text for config, text in texts.items() if text != base}
 
 
 def _built(facts: Facts, hand: Facts) -> dict[str, Any]:

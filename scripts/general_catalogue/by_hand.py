@@ -4,178 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-_HOC = [
-    "evading growth suppressors", "tumor promoting inflammation",
-    "enabling replicative immortality", "cellular energetics", "resisting cell death",
-    "activating invasion and metastasis", "genomic instability and mutation",
-    "inducing angiogenesis", "sustaining proliferative signaling", "avoiding immune destruction",
-]  # fmt: skip
-_ETHOS = {
-    "violence": "Does it incite violence?",
-    "directed_vs_generalized": "Is it about one person rather than a group?",
-    "gender": "Does it attack people because of their gender?",
-    "race": "Does it attack people because of their race?",
-    "national_origin": "Does it attack people because of where they come from?",
-    "disability": "Does it attack people because of a disability?",
-    "religion": "Does it attack people because of their religion?",
-    "sexual_orientation": "Does it attack people because of their sexual orientation?",
-}
-_CHEMPROT = {
-    "CPR:1": "part of", "CPR:2": "regulator (direct or indirect)",
-    "CPR:3": "upregulator or activator", "CPR:4": "downregulator or inhibitor",
-    "CPR:5": "agonist", "CPR:6": "antagonist", "CPR:7": "modulator", "CPR:8": "cofactor",
-    "CPR:9": "substrate or product of", "CPR:10": "explicitly not related",
-}  # fmt: skip
-_DIALOGUE = {
-    "join": {
-        "each": "context",
-        "do": {
-            "text": "{role}: {item.content}",
-            "with": {"role": {"clean": "item.role", "steps": ["capitalize"]}},
-        },
-    },
-    "sep": "\n\n",
-}
-_RATINGS = {"clean": "rating_list", "steps": [{"split": ","}, {"each": ["int"]}]}
-_LAST = "\n\nAssistant:"
-_BEFORE = [{"before_last": _LAST}]
-_REPLY = [{"after_last": _LAST}, "strip"]
-_LEVELS = ["not", "slightly", "partially", "mostly", "perfectly"]
-_COGALEX = {
-    "ANT": "antonym relation", "HYPER": "hypernym relation", "PART_OF": "part-of relation",
-    "RANDOM": "unrelated words", "SYN": "synonym relation",
-}  # fmt: skip
-_ONTONOTES = [
-    "PERSON", "NORP", "FAC", "ORG", "GPE", "LOC", "PRODUCT", "DATE", "TIME", "PERCENT", "MONEY",
-    "QUANTITY", "ORDINAL", "CARDINAL", "EVENT", "WORK_OF_ART", "LAW", "LANGUAGE",
-]  # fmt: skip
-_RAG = {
-    "if": {"of": "task_type", "eq": "Summary"},
-    "then": {"clean": "context", "steps": [{"sub": [r"\n\noutput:\s*$", ""]}]},
-    "else": "context",
-}
-_UNIQUE_PAIR = ["text", "question"]
-_DYNASENT: dict[str, Any] = {
-    "rows": [
-        {"let": {"raters": {"function": "python_literal", "of": "label_distribution"}}},
-        {
-            "let": {
-                "votes": [
-                    {"count": {"first": [f"raters.{name}", {"const": []}]}}
-                    for name in ("positive", "negative", "neutral", "mixed")
-                ]
-            }
-        },
-    ],
-}
-_LEXICAL: dict[str, dict[str, str]] = {
-    "BLESS": {
-        "attri": "attribute", "coord": "co-hyponym", "event": "event", "hyper": "hypernym",
-        "mero": "meronym", "random": "unrelated",
-    },
-    "K&H+N": {
-        "false": "unrelated", "hypo": "hyponym", "mero": "meronym", "sibl": "co-hyponym",
-    },
-    "ROOT09": {"COORD": "co-hyponym", "HYPER": "hypernym", "RANDOM": "unrelated"},
-}  # fmt: skip
-
-
-def _cbt() -> dict[str, Any]:
-    passage = {"clean": {"join": "sentences"}, "steps": ["lower", "spaces"]}
-    return {
-        "rows": [
-            {"holdout": passage},
-            {
-                "where": {
-                    "all": [
-                        {"of": {"count": "options"}, "eq": 10},
-                        {"of": "options", "contains": {"value": "answer"}},
-                        {"of": {"count": {"clean": "options", "steps": ["unique"]}}, "eq": 10},
-                    ]
-                }
-            },
-        ],
-    }
-
-
-def _hh() -> dict[str, Any]:
-    same: dict[str, Any] = {
-        "of": {"clean": "chosen", "steps": _BEFORE},
-        "eq": {"value": {"clean": "rejected", "steps": _BEFORE}},
-    }
-    return {
-        "rows": [{"where": same}],
-        "fields": {
-            "question": {"clean": "chosen", "steps": [*_BEFORE, "strip"]},
-            "choices": [
-                {"clean": "chosen", "steps": _REPLY},
-                {"clean": "rejected", "steps": _REPLY},
-            ],
-            "target": 0,
-        },
-    }
-
-
-def _feedback() -> dict[str, Any]:
-    """Both replies of a row, each with the majority of its annotators' levels."""
-    level = {"extract": rf"(?i)^\W*The response is ({'|'.join(_LEVELS)}) helpful"}
-    return {
-        "rows": [
-            {
-                "explode": [
-                    {"record": {"response": "response1", "feedback": "feedback1"}},
-                    {"record": {"response": "response2", "feedback": "feedback2"}},
-                ]
-            },
-            {
-                "let": {
-                    "levels": {
-                        "each": "item.feedback",
-                        "do": {"clean": "item", "steps": [level, "lower"]},
-                        "where": {"of": "item", "matches": level["extract"]},
-                    }
-                }
-            },
-            {"where": {"of": {"count": "levels"}, "ge": 2}},
-        ],
-        "task": "classification",
-        "fields": {
-            "text": {
-                "text": "{dialogue}\n\nAssistant: {item.response}",
-                "with": {"dialogue": _DIALOGUE},
-            },
-            "target": {"majority": "levels"},
-        },
-        "labels": {name: f"{name} helpful" for name in _LEVELS},
-        "ordered": True,
-    }
-
-
-def _chatbot_arena() -> dict[str, Any]:
-    def reply(column: str) -> Any:  # noqa: ANN401
-        turns = {
-            "join": {"each": column, "do": {"text": "{item.role}:\n{item.content}"}},
-            "sep": "\n",
-        }
-        single = {"first": [f"{column}[1].content"]}
-        return {"if": {"of": "turn", "eq": 1}, "then": single, "else": turns}
-
-    return {
-        "rows": [
-            {"where": {"of": "winner", "in": ["model_a", "model_b"]}},
-            {"where": {"of": "language", "eq": "English"}},
-        ],
-        "fields": {
-            "question": {
-                "if": {"of": "turn", "eq": 1},
-                "then": "conversation_a[0].content",
-                "else": {"const": ""},
-            },
-            "choices": [reply("conversation_a"), reply("conversation_b")],
-            "target": {"find": "winner", "in": {"const": ["model_a", "model_b"]}},
-        },
-    }
-
+from scripts.general_catalogue.by_hand_parts import (
+    CHEMPROT,
+    COGALEX,
+    DYNASENT,
+    ETHOS,
+    HOC,
+    LEXICAL,
+    ONTONOTES,
+    RAG,
+    RATINGS,
+    UNIQUE_PAIR,
+    cbt,
+    chatbot_arena,
+    feedback,
+    hh,
+)
 
 BY_HAND: dict[str, dict[str, Any]] = {
     "ethos/multilabel": {
@@ -183,7 +27,7 @@ BY_HAND: dict[str, dict[str, Any]] = {
             {
                 "explode": [
                     {"record": {"question": {"const": text}, "share": column}}
-                    for column, text in _ETHOS.items()
+                    for column, text in ETHOS.items()
                 ]
             },
             {
@@ -215,12 +59,12 @@ BY_HAND: dict[str, dict[str, Any]] = {
         "fields": {"text": "text", "target": "labels[0]"},
     },
     "hate_speech18": {"labels": ["not hate", "hate"]},
-    "lexical_relation_classification/CogALexV": {"labels": _COGALEX},
+    "lexical_relation_classification/CogALexV": {"labels": COGALEX},
     "lexical_relation_classification": {
         "target": "relation",
-        "labels": _LEXICAL["BLESS"],
+        "labels": LEXICAL["BLESS"],
         "per_config": {
-            config: {"labels": _LEXICAL[config]} for config in ("K&H+N", "ROOT09")
+            config: {"labels": LEXICAL[config]} for config in ("K&H+N", "ROOT09")
         },
     },
     "insincere-questions": {
@@ -248,23 +92,23 @@ BY_HAND: dict[str, dict[str, Any]] = {
         },
     },
     "ontonotes_english/SpeedOfMagic--ontonotes_english": {
-        "labels": ["O", *(f"{letter}-{name}" for name in _ONTONOTES for letter in "BI")],
+        "labels": ["O", *(f"{letter}-{name}" for name in ONTONOTES for letter in "BI")],
     },
     "acceptability-prediction/rating_votes": {
         "task": "classification",
         "rows": [{"where": {"of": "MOP", "eq": "MOP4"}}],
-        "fields": {"text": "text", "target": {"majority": _RATINGS}},
+        "fields": {"text": "text", "target": {"majority": RATINGS}},
         "labels": {"1": "1 (unacceptable)", "2": "2", "3": "3", "4": "4 (acceptable)"},
         "ordered": True,
     },
     "acceptability-prediction/binary_votes": {
         "task": "classification",
         "rows": [{"where": {"of": "MOP", "eq": "MOP2"}}],
-        "fields": {"text": "text", "target": {"majority": _RATINGS}},
+        "fields": {"text": "text", "target": {"majority": RATINGS}},
         "labels": {"1": "unacceptable", "4": "acceptable"},
     },
-    "chatbot_arena_conversations": _chatbot_arena(),
-    "hh-rlhf/": _hh(),
+    "chatbot_arena_conversations": chatbot_arena(),
+    "hh-rlhf/": hh(),
     "logiqa": {
         "rows": [],
         "fields": {
@@ -352,20 +196,20 @@ BY_HAND: dict[str, dict[str, Any]] = {
                     "tail": "arg2",
                 }
             },
-            {"where": {"of": "relation", "in": list(_CHEMPROT)}},
+            {"where": {"of": "relation", "in": list(CHEMPROT)}},
         ],
         "fields": {
             "text_a": "text",
             "text_b": {"text": "{head.text} -> {tail.text}"},
             "target": "relation",
         },
-        "labels": _CHEMPROT,
+        "labels": CHEMPROT,
     },
     "privacy-200k-Mistral-Large-3": {
         "rows": [{"holdout": {"clean": "text", "steps": ["spaces", "lower"]}}],
     },
     "wildguardmix-cleaned/prompt_harm": {"rows": [{"unique": "prompt"}]},
-    "HelpSteer3/feedback": _feedback(),
+    "HelpSteer3/feedback": feedback(),
     "HelpSteer3/individual_preferences": {
         "task": "classification",
         "target": {"majority": "individual_preference[*].score"},
@@ -378,7 +222,7 @@ BY_HAND: dict[str, dict[str, Any]] = {
         "ordered": True,
     },
     "hallmarks-of-cancer/yesno": {
-        "rows": [{"explode": {"const": _HOC}}],
+        "rows": [{"explode": {"const": HOC}}],
         "fields": {
             "text_a": "text",
             "text_b": {"text": "Does this sentence describe {item}?"},
@@ -450,7 +294,7 @@ BY_HAND: dict[str, dict[str, Any]] = {
                     }
                 }
             },
-            {"unique": _UNIQUE_PAIR, "conflict_of": "opinion.sentiment"},
+            {"unique": UNIQUE_PAIR, "conflict_of": "opinion.sentiment"},
         ],
         "fields": {"text_a": "text", "text_b": "question", "target": "opinion.sentiment"},
     },
@@ -467,11 +311,11 @@ BY_HAND: dict[str, dict[str, Any]] = {
         },
     },
     "ragtruth/grounding": {
-        "rows": [{"holdout": _RAG}, {"where": {"of": "quality", "eq": "good"}}],
+        "rows": [{"holdout": RAG}, {"where": {"of": "quality", "eq": "good"}}],
         "fields": {
             "text": {
                 "text": "Request:\n{query}\n\nSource:\n{source}\n\nCandidate response:\n{output}",
-                "with": {"source": _RAG},
+                "with": {"source": RAG},
             },
             "target": {
                 "if": {"of": {"json": "hallucination_labels"}, "truthy": True},
@@ -480,7 +324,7 @@ BY_HAND: dict[str, dict[str, Any]] = {
             },
         },
     },
-    "cbt/": _cbt(),
+    "cbt/": cbt(),
     "recam": {
         "rows": [
             {"holdout": {"clean": "article", "steps": ["lower", "spaces"]}},
@@ -521,8 +365,8 @@ BY_HAND: dict[str, dict[str, Any]] = {
             {"cap_per": "original_dataset", "max": 5000},
         ],
     },
-    "dynasent/r1_votes": _DYNASENT,
-    "dynasent/r2_votes": _DYNASENT,
+    "dynasent/r1_votes": DYNASENT,
+    "dynasent/r2_votes": DYNASENT,
     "hatexplain/votes": {
         "task": "classification",
         "target": {"majority": "annotators.label"},

@@ -96,6 +96,7 @@ _LIKELY = {
     "emotion": "joy|happ",
     "toxicity": "not |no |none|benign|neither|nothate",
     "intent": "alarm",
+    "ethics": "acceptable|reasonable|trait shown|right",
     "grammar": "accept",
 }  # fmt: skip
 """Which label suits the sentences of a family."""

@@ -29,6 +29,19 @@ HAND_ROWS: dict[str, list[dict[str, Any]]] = {
             "original2": "Mayor opens <new/> bridge today", "edit2": "old", "label": 1,
         }
     ],
+    "tabfact": [
+        {
+            "table_id": "1", "table_caption": "rivers",
+            "table_text": "name#length in km\nElbe#1094\nOder#866",
+            "statement": "The Elbe is longer than the Oder.", "label": 1,
+        }
+    ],
+    "glue/qnli": [
+        {
+            "question": "Which river flows through Dresden?",
+            "sentence": "The Elbe flows through Dresden.", "label": 0,
+        }
+    ],
     "wiqa": [
         {
             "question_para_step": ["Rain falls.", "The river rises."],

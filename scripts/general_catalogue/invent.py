@@ -424,6 +424,9 @@ class Inventor:
                 else ([] if "text" in str(of) else ""),
             )
             return
+        if operator == "contains" and not wanted:
+            self.demand(of)
+            return
         if wanted and (operator == "not_in" or (operator == "ne" and isinstance(operand, str))):
             self.demand(of)
             return

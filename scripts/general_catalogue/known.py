@@ -22,7 +22,8 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "zapsdcn/citation_intent": ALL, "zapsdcn/hyperpartisan_news": ALL,
     "hendrycks/ethics": _TT, "papluca/language-identification": ALL,
     "pacovaldez/stackoverflow-questions": ALL, "nala-cub/americas_nli": _VT,
-    "tasksource/dynasent": ALL, "dynabench/dynasent": ALL, "GBaker/MedQA-USMLE-4-options-hf": ALL, "stanfordnlp/SHP": ALL,
+    "tasksource/dynasent": ALL, "dynabench/dynasent": ALL,
+    "GBaker/MedQA-USMLE-4-options-hf": ALL, "stanfordnlp/SHP": ALL,
     "ColumbiaNLP/FLUTE": _T, "allenai/openbookqa": ALL, "tasksource/social_i_qa": _TV,
     "HannahRoseKirk/HatemojiBuild": ALL, "hitachi-nlp/FLD.v2": ALL, "qbao775/PARARULE-Plus": ALL,
     "skg/toxigen-data": _TT, "Anthropic/persuasion": _T, "xTRam1/safe-guard-prompt-injection": _TT,
@@ -216,11 +217,10 @@ LABELS: dict[str, Any] = {
 RAN_ON_ROWS: frozenset[str] = frozenset(
     {
         "anli/a1", "anli/a2", "anli/a3", "clinc_oos/plus", "codah/codah",
-        "go_emotions/simplified", "hallmarks-of-cancer/yesno", "monotonicity-entailment",
-        "ncbi_disease/ncbi_disease", "wnut_17/wnut_17",
+        "monotonicity-entailment", "ncbi_disease/ncbi_disease", "wnut_17/wnut_17",
     }
 )  # fmt: skip
-"""Annotations that were run on real rows of their dataset (of anli: those of the dev splits)."""
+"""Annotations that gave one example for every real row (of anli: those of the dev splits)."""
 
 GATED: dict[str, str] = {
     "lmsys/chatbot_arena_conversations": "Accept the terms on the dataset page and log in.",

@@ -118,6 +118,13 @@ def _step_reporter(num_steps: int, *, is_shown: bool) -> Iterator[Callable[[int,
         TextColumn("loss {task.fields[loss]:.2f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not is_shown) as bar:
+    console = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=console, disable=not is_shown) as bar:
         bar_task = bar.add_task("steps", total=num_steps, loss=float("nan"))
-        yield lambda step, loss: bar.update(bar_task, completed=step, loss=loss)
+
+        def report(step: int, loss: float) -> None:
+            bar.update(bar_task, completed=step, loss=loss)
+            if is_shown and not console.is_terminal and step % max(1, num_steps // 10) == 0:
+                console.print(f"embedded base: step {step}/{num_steps}, loss {loss:.2f}")
+
+        yield report
