@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -87,11 +88,8 @@ def evaluate_model(
     settings = settings_of(context)
     quiet_libraries()
     if recipe is not None:
-        for option, value in (("tasks", tasks), ("adapter", adapter), ("split", split)):
-            _refuse_beside_recipe(option, value)
-        for option, value in (("max-rows", max_rows), ("request", request), ("style", style)):
-            _refuse_beside_recipe(option, value)
-        _refuse_beside_recipe("out", out)
+        _refuse_beside_recipe({"tasks": tasks, "adapter": adapter, "split": split, "out": out})
+        _refuse_beside_recipe({"max-rows": max_rows, "request": request, "style": style})
         extra = [model, *(overrides or [])] if model is not None else list(overrides or [])
         job = _job_of_recipe(recipe, extra, settings)
     else:
@@ -121,14 +119,15 @@ def evaluate_model(
     _run(job)
 
 
-def _refuse_beside_recipe(option: str, value: object) -> None:
-    if value is not None:
-        raise EvalError(
-            "CLI008",
-            "the recipe says this already",
-            where=f"--{option}",
-            hint="Change the recipe's field, e.g. --evaluation.max_rows 50",
-        )
+def _refuse_beside_recipe(options: Mapping[str, object]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise EvalError(
+                "CLI008",
+                "the recipe says this already",
+                where=f"--{option}",
+                hint="Change the recipe's field, e.g. --evaluation.max_rows 50",
+            )
 
 
 def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
