@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_a_bad_recipe_is_one_line(workspace, small_base, text, expected):
     if text is not None:
         recipe.write_text(text.replace("{base}", str(small_base)), encoding="utf-8")
     printed = workspace.run(
-        "python", "-m", "pipeline.train", str(recipe), "--output_dir", "out", expect=2
+        sys.executable, "-m", "pipeline.train", str(recipe), "--output_dir", "out", expect=2
     )
     assert re.search(expected, one_line(printed)), printed
     assert not (workspace.folder / "out").exists()
@@ -57,7 +58,7 @@ def test_a_model_folder_without_weights_is_one_line(workspace, small_base):
             (model / file.name).write_bytes(file.read_bytes())
     recipe = workspace.folder / "recipe.yaml"
     recipe.write_text(GOOD.replace("{base}", str(model)), encoding="utf-8")
-    printed = workspace.run("python", "-m", "pipeline.train", str(recipe), expect=2)
+    printed = workspace.run(sys.executable, "-m", "pipeline.train", str(recipe), expect=2)
     assert re.search(r"safetensors.*\[MOD\d+\]", one_line(printed))
 
 
@@ -66,7 +67,7 @@ def test_a_file_in_place_of_the_output_folder_is_one_line(workspace, small_base)
     recipe = workspace.folder / "recipe.yaml"
     recipe.write_text(GOOD.replace("{base}", str(small_base)), encoding="utf-8")
     printed = workspace.run(
-        "python", "-m", "pipeline.train", str(recipe), "--output_dir", "out/run", expect=2
+        sys.executable, "-m", "pipeline.train", str(recipe), "--output_dir", "out/run", expect=2
     )
     assert re.search(r"out.*\[(OUT|TRN)\d+\]", one_line(printed))
     assert (workspace.folder / "out").read_text() == "in the way"
