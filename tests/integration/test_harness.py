@@ -367,12 +367,17 @@ DATA_ROOT = Path(
 NUM_REAL_ROWS = 300
 
 
+CATALOGUE = load_catalogue()
+
+
 def real_tasks():
     if not (DATA_ROOT / "ncbi").is_dir():
         return []
     found = []
-    for name in load_catalogue().ids():
-        annotation = load_catalogue().get(name)
+    for annotation in CATALOGUE:
+        name = annotation.id
+        if annotation.verified != "rows":
+            continue
         source = annotation.source
         if source.hub is None or (DATA_ROOT / source.hub).is_dir():
             found.append(name)
@@ -381,7 +386,7 @@ def real_tasks():
 
 def load_real_task(name):
     try:
-        examples = load_examples(load_catalogue().get(name), "test", data_root=DATA_ROOT)
+        examples = load_examples(CATALOGUE.get(name), "test", data_root=DATA_ROOT)
     except PipelineError as error:
         pytest.skip(str(error))
     task = EvalTask(spec=examples.spec, examples=examples)
