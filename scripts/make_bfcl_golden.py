@@ -24,11 +24,16 @@ import sys
 import tempfile
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bfcl_foreign_outputs import make_foreign_output
+
 CATEGORIES = (
     "simple_python",
+    "simple_java",
+    "simple_javascript",
     "multiple",
     "parallel",
     "parallel_multiple",
@@ -40,6 +45,7 @@ CATEGORIES = (
     "live_irrelevance",
     "live_relevance",
 )
+FOREIGN = {"simple_java": "java", "simple_javascript": "javascript"}
 FORMATS = ("python_call", "hermes", "json_list", "xlam_json", "granite")
 FOLDER = "gorilla-llm/Berkeley-Function-Calling-Leaderboard"
 CRASH = "checker_error:official_crash"
@@ -97,6 +103,9 @@ def load_official() -> Callable[[Row, Row], tuple[bool, str | None]]:
         "xlam_json": SalesforceQwenHandler,
         "granite": GraniteFunctionCallingHandler,
     }
+    languages = dict.fromkeys(CATEGORIES, (Language.PYTHON, ReturnFormat.PYTHON))
+    languages["simple_java"] = (Language.JAVA, ReturnFormat.JAVA)
+    languages["simple_javascript"] = (Language.JAVASCRIPT, ReturnFormat.JAVASCRIPT)
     handlers = {name: object.__new__(handler) for name, handler in classes.items()}
 
     def evaluate(row: Row, entry: Row) -> tuple[bool, str | None]:
@@ -117,8 +126,8 @@ def load_official() -> Callable[[Row, Row], tuple[bool, str | None]]:
                 prompt,
                 model,
                 row["category"],
-                language=Language.PYTHON,
-                return_format=ReturnFormat.PYTHON,
+                language=languages[row["category"]][0],
+                return_format=languages[row["category"]][1],
             )
         except Exception:
             return False, CRASH
@@ -443,7 +452,12 @@ def make_output(rng: random.Random, entry: Row, format_name: str) -> str:
 
 def make_row(rng: random.Random, category: str, entry: Row) -> Row:
     format_name = rng.choice(["python_call", "python_call", *FORMATS])
-    output = make_output(rng, entry, format_name)
+    language = FOREIGN.get(category)
+    if language is None:
+        output = make_output(rng, entry, format_name)
+    else:
+        render = None if format_name == "python_call" else partial(render_format, rng, format_name)
+        output = make_foreign_output(rng, entry, language, render)
     underscored = rng.random() < 0.25
     if underscored and rng.random() < 0.7:
         for spec in entry["function"]:

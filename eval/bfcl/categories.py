@@ -32,7 +32,7 @@ class Category:
     @property
     def is_scored_here(self) -> bool:
         """Whether this package scores it; the official evaluator scores them all."""
-        return self.language == "python" and self.scoring not in ("multi_turn", "agentic")
+        return self.scoring not in ("multi_turn", "agentic")
 
     @property
     def has_answers(self) -> bool:
@@ -95,7 +95,7 @@ def scored_category(name: str) -> Category:
     if not category.is_scored_here:
         raise EvalError(
             "BFC102",
-            f"BFCL category {name!r} ({category.language}, {category.scoring}) is not scored here",
+            f"BFCL category {name!r} ({category.scoring}) is not scored here",
             hint="Score it with the official evaluator",
         )
     return category

@@ -13,7 +13,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from eval.bfcl.categories import Category
+from eval.bfcl.categories import Category, Language
+from eval.bfcl.foreign_values import (
+    JAVA_TYPES,
+    JAVASCRIPT_TYPES,
+    convert_java,
+    convert_javascript,
+)
 from eval.bfcl.python_text import Value
 
 CRASH = "checker_error:official_crash"
@@ -31,6 +37,26 @@ _PYTHON_TYPES: dict[str, type] = {
     "dict": dict,
     "any": str,
 }
+
+_TYPES: Mapping[Language, Mapping[str, type]] = {
+    "python": _PYTHON_TYPES,
+    "java": JAVA_TYPES,
+    "javascript": JAVASCRIPT_TYPES,
+}
+_TYPES_WITH_ITEMS: Mapping[Language, tuple[str, ...]] = {
+    "python": ("array", "tuple"),
+    "java": ("Array", "ArrayList"),
+    "javascript": ("array",),
+}
+_OFFICIAL_CRASHES = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    ValueError,
+)
 
 Call = Mapping[Any, Mapping[Any, Any]]
 """One decoded call: `{name: {argument: value}}`."""
@@ -65,9 +91,10 @@ def check_calls(
         if len(calls) != expected_count:
             return f"{checker}_function_checker:wrong_count"
         answer = ground_truth[0]
+        language = category.language
         spec = _find_spec(functions, answer) if checker == "multiple" else functions[0]
-        return _check_call(calls[0], spec, answer, underscore_to_dot)
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
+        return _check_call(calls[0], spec, answer, underscore_to_dot, language=language)
+    except _OFFICIAL_CRASHES:
         # The official checker has the same operations without a guard: a declared type that it
         # does not know, an integer too large for a float, a list item that should be a dict.
         return CRASH
@@ -105,7 +132,12 @@ def _find_spec(
 
 
 def _check_call(
-    call: Call, spec: Mapping[str, Any], answer: Mapping[str, Any], underscore_to_dot: bool
+    call: Call,
+    spec: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    underscore_to_dot: bool,
+    *,
+    language: Language = "python",
 ) -> str | None:
     accepted: Mapping[str, Any] = next(iter(answer.values()))
     declared: Mapping[str, Any] = spec["parameters"]["properties"]
@@ -119,7 +151,7 @@ def _check_call(
     for parameter, value in arguments.items():
         if parameter not in declared or parameter not in accepted:
             return _PREFIX + "unexpected_param"
-        error = _check_argument(value, declared[parameter], accepted[parameter])
+        error = _check_argument(value, declared[parameter], accepted[parameter], language)
         if error is not None:
             return error
     for parameter, options in accepted.items():
@@ -129,16 +161,24 @@ def _check_call(
 
 
 def _check_argument(
-    value: Value, declared: Mapping[str, Any], options: Sequence[Any]
+    value: Value, declared: Mapping[str, Any], options: Sequence[Any], language: Language
 ) -> str | None:
     type_name = declared["type"]
-    expected = _PYTHON_TYPES[type_name]
-    nested = None
-    if type_name in ("array", "tuple"):
-        nested = _PYTHON_TYPES[declared["items"]["type"]]
-    if type_name == "tuple" and type(value) is tuple:
+    types = _TYPES[language]
+    expected = types[type_name]
+    if language != "python" and type(value) is not str:
+        return "type_error:java" if language == "java" else "type_error:js"
+    item_type = None
+    if type_name in _TYPES_WITH_ITEMS[language]:
+        item_type = declared["items"]["type"]
+    nested = None if item_type is None else types[item_type]
+    if language == "java":
+        value = convert_java(value, type_name, item_type)
+    elif language == "javascript":
+        value = convert_javascript(value, type_name, item_type)
+    elif type_name == "tuple" and type(value) is tuple:
         value = list(value)
-    if type_name == "float" and type(value) is int:
+    elif type_name == "float" and type(value) is int:
         value = float(value)
     error, is_variable = _check_type(value, options, expected, nested)
     if error is not None:

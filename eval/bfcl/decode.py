@@ -2,7 +2,7 @@
 
 | format        | official handler           | text                                             |
 |---------------|----------------------------|--------------------------------------------------|
-| `python_call` | Qwen3 prompting (default)  | `[f(a=1), g(b="x")]`                             |
+| `python_call` | Qwen3 prompting (default)  | `[f(a=1), g(b="x")]`; Java and JavaScript alike  |
 | `hermes`      | Qwen3 FC                   | `<tool_call>` blocks, newlines inside required   |
 | `json_list`   | Hammer 2.1                 | JSON list; anything else is no call              |
 | `xlam_json`   | xLAM-2 FC                  | JSON list or object, or objects between `;`      |
@@ -20,6 +20,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from eval.bfcl.categories import Language
+from eval.bfcl.foreign_text import decode_java_calls, decode_javascript_calls
 from eval.bfcl.python_text import Value, decode_python_calls
 from pipeline.errors import EvalError, did_you_mean
 
@@ -29,6 +31,12 @@ MAX_TEXT_CHARACTERS = 200_000
 NO_CALL_NOTE = "No function is called"
 """What the Granite handler puts in place of `no_function`; not a call, so the format is wrong."""
 
+_BY_LANGUAGE: dict[Language, Callable[[str], Any]] = {
+    "python": decode_python_calls,
+    "java": decode_java_calls,
+    "javascript": decode_javascript_calls,
+}
+
 _HERMES_BLOCK = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
@@ -36,12 +44,14 @@ class DecodeError(Exception):
     """The official handler would raise: the row counts as not decoded."""
 
 
-def decode_output(output: object, output_format: str) -> Value:
+def decode_output(output: object, output_format: str, language: Language = "python") -> Value:
     """Return what the official handler makes of a model's output.
 
     Args:
         output: The generated text; any other value fails to decode.
         output_format: A name in `FORMATS`.
+        language: Of the category. Only prompting-mode calls are written in it; the values in
+            JSON formats are texts of source code either way.
 
     Returns:
         Usually a list of `{name: {argument: value}}`; other values when the handler lets them
@@ -61,7 +71,7 @@ def decode_output(output: object, output_format: str) -> Value:
     if not isinstance(output, str) or len(output) > MAX_TEXT_CHARACTERS:
         raise DecodeError("not a text, or too long")
     try:
-        return decode(output)
+        return decode(output) if output_format != "python_call" else _BY_LANGUAGE[language](output)
     except (
         ArithmeticError,
         AttributeError,

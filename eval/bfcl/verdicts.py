@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from eval.bfcl.categories import DATA_VERSION, Category, find_category, scored_category
+from eval.bfcl.categories import DATA_VERSION, Category, Language, find_category, scored_category
 from eval.bfcl.checker import check_calls
 from eval.bfcl.data import FOLDER, BfclData
 from eval.bfcl.decode import FORMATS, DecodeError, decode_output, is_call_list
@@ -20,6 +20,9 @@ from pipeline.types import FunctionCall, Json
 
 NOT_SCORED = "not_scored"
 """Start of the error type of rows whose category this package does not score."""
+
+FAILED = "ast_decoder:decoder_failed"
+"""Error type of answers that the official handler cannot read."""
 
 _MAX_LINE_CHARACTERS = 16 * 2**20
 _MAX_REPORTED_ERRORS = 20
@@ -78,14 +81,13 @@ def check_answer(
         EvalError: `BFC101` or `BFC102` for the category, `BFC103` for the format.
     """
     rules = scored_category(category)
+    is_relevance = rules.scoring in ("irrelevance", "relevance")
     try:
-        decoded = _decode(answer, output_format)
+        decoded = _decode(answer, output_format, rules.language)
     except DecodeError:
-        decoded = None
-    if rules.scoring in ("irrelevance", "relevance"):
+        return _judge_relevance(None, rules) if is_relevance else (False, FAILED)
+    if is_relevance:
         return _judge_relevance(decoded, rules)
-    if decoded is None:
-        return False, "ast_decoder:decoder_failed"
     if not is_call_list(decoded):
         return False, "ast_decoder:decoder_wrong_output_format"
     error_type = check_calls(
@@ -107,7 +109,7 @@ def verdict(row: Mapping[str, Any], data: BfclData) -> dict[str, Json]:
 
     Returns:
         `{"verdict": bool, "error_type": str | None}`. In a category that is not scored here the
-        verdict is `None` and the error type `not_scored:<language or scoring>`.
+        verdict is `None` and the error type `not_scored:<scoring>`.
 
     Raises:
         EvalError: The row is malformed, or its category, id or format is unknown.
@@ -115,8 +117,7 @@ def verdict(row: Mapping[str, Any], data: BfclData) -> dict[str, Json]:
     _check_row(row)
     category = find_category(row["category"])
     if not category.is_scored_here:
-        reason = category.language if category.language != "python" else category.scoring
-        return {"verdict": None, "error_type": f"{NOT_SCORED}:{reason}"}
+        return {"verdict": None, "error_type": f"{NOT_SCORED}:{category.scoring}"}
     entry = data.entry(category.name, row["id"])
     is_correct, error_type = check_answer(
         # Anything but a text fails to decode, as officially.
@@ -168,11 +169,13 @@ def verdicts_file(in_path: Path, out_path: Path, data_root: Path | None) -> Verd
     return counts
 
 
-def _decode(answer: str | Sequence[FunctionCall] | None, output_format: str) -> Value:
+def _decode(
+    answer: str | Sequence[FunctionCall] | None, output_format: str, language: Language
+) -> Value:
     if answer is None:
         raise DecodeError("the answer could not be parsed")
     if isinstance(answer, str):
-        return decode_output(answer, output_format)
+        return decode_output(answer, output_format, language)
     return [{call.name: call.arguments} for call in answer]
 
 

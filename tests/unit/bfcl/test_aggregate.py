@@ -12,7 +12,7 @@ from pipeline.errors import EvalError
 def test_there_are_5106_scoring_rows_and_the_weights_add_up_to_one():
     assert sum(category.num_rows for category in CATEGORIES.values()) == 5106
     assert sum(SECTION_WEIGHTS.values()) == pytest.approx(1.0)
-    assert len(SCORED_CATEGORIES) == 11
+    assert len(SCORED_CATEGORIES) == 13
 
 
 def test_non_live_is_the_plain_mean_of_four_parts_of_which_simple_is_a_mean_of_three():

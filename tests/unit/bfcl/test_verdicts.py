@@ -29,6 +29,8 @@ def data_root(tmp_path):
     question = {"question": [[{"role": "user", "content": "?"}]], "function": [FUNCTION]}
     for category, has_answers in (
         ("simple_python", True),
+        ("simple_java", True),
+        ("simple_javascript", True),
         ("irrelevance", False),
         ("live_relevance", False),
     ):
@@ -66,8 +68,19 @@ def row(category="simple_python", output="[add(a=1)]", **changes):
         (row("irrelevance", "not_needed()"), (False, "irrelevance_error:decoder_success")),
         (row("live_relevance", "[other(x=1)]"), (True, None)),
         (row("live_relevance", "error: timeout"), (False, "relevance_error:decoder_failed")),
-        (row("simple_java", "x"), (None, "not_scored:java")),
-        (row("simple_javascript", "x"), (None, "not_scored:javascript")),
+        (row("simple_java", "add(a=1);"), (True, None)),
+        (row("simple_java", "[add(a=1L);]"), (False, "type_error:simple")),
+        (row("simple_java", "add a;"), (False, "ast_decoder:decoder_wrong_output_format")),
+        (row("simple_javascript", "[add(a=1)]"), (True, None)),
+        (row("simple_javascript", "add("), (False, "ast_decoder:decoder_failed")),
+        (
+            row("simple_java", '[{"name": "add", "arguments": {"a": 1}}]', format="json_list"),
+            (False, "type_error:java"),
+        ),
+        (
+            row("simple_java", '[{"name": "add", "arguments": {"a": "1"}}]', format="json_list"),
+            (True, None),
+        ),
         (row("multi_turn_base", "x"), (None, "not_scored:multi_turn")),
     ],
 )
@@ -88,30 +101,30 @@ def test_parsed_calls_can_be_scored_without_text():
     assert check_answer([], **arguments) == (False, wrong_count)
 
 
-def test_java_answers_are_refused_and_not_scored_as_wrong():
+def test_conversations_of_several_turns_are_refused_and_not_scored_as_wrong():
     with pytest.raises(EvalError) as caught:
-        check_answer("", functions=[], ground_truth=[], category="simple_java")
+        check_answer("", functions=[], ground_truth=[], category="multi_turn_base")
     assert str(caught.value) == (
-        "BFCL category 'simple_java' (java, simple) is not scored here. "
+        "BFCL category 'multi_turn_base' (multi_turn) is not scored here. "
         "Score it with the official evaluator. [BFC102]"
     )
 
 
 def test_a_file_of_rows_gives_one_verdict_per_line_in_order(tmp_path, data_root):
-    rows = [row(), row("irrelevance", "[add(a=1)]"), row("simple_java")]
+    rows = [row(), row("irrelevance", "[add(a=1)]"), row("multi_turn_base")]
     (tmp_path / "in.jsonl").write_text("\n\n".join(json.dumps(item) for item in rows))
     counts = verdicts_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", data_root)
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [
         {"row": 3, "verdict": True, "error_type": None},
         {"row": 3, "verdict": False, "error_type": "irrelevance_error:decoder_success"},
-        {"row": 3, "verdict": None, "error_type": "not_scored:java"},
+        {"row": 3, "verdict": None, "error_type": "not_scored:multi_turn"},
     ]
-    assert counts.num_rows == {"simple_python": 1, "irrelevance": 1, "simple_java": 1}
-    assert counts.num_correct == {"simple_python": 1, "irrelevance": 0, "simple_java": 0}
+    assert counts.num_rows == {"simple_python": 1, "irrelevance": 1, "multi_turn_base": 1}
+    assert counts.num_correct == {"simple_python": 1, "irrelevance": 0, "multi_turn_base": 0}
     assert str(counts) == (
         "simple_python: 1 of 1 right\n"
         "irrelevance: 0 of 1 right\n"
-        "simple_java: 1 rows not scored\n"
+        "multi_turn_base: 1 rows not scored\n"
         "Data: bfcl-eval 2026.3.23 (gorilla 6ea5797)"
     )
 
