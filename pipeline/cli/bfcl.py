@@ -1,15 +1,36 @@
-"""`taskloom bfcl`: verdicts of the Berkeley Function-Calling Leaderboard's single-turn checker."""
+"""`taskloom bfcl`: the Berkeley Function-Calling Leaderboard on files, ours and official."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.shared import settings_of, stderr
+from pipeline.cli.shared import settings_of, stderr, stdout
+from pipeline.errors import EvalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eval.bfcl.data import BfclData
 
 app = typer.Typer(help="Berkeley Function-Calling Leaderboard.", no_args_is_help=True)
+
+ModelName = Annotated[str, typer.Option("--model", help="Name on the leaderboard, without '_'.")]
+OutputFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="How calls are written: python_call, hermes, json_list, xlam_json, granite.",
+    ),
+]
+UnderscoreToDot = Annotated[
+    bool,
+    typer.Option(
+        "--underscore-to-dot", help="The model's function names have _ where BFCL's have ."
+    ),
+]
 
 
 @app.callback()
@@ -37,3 +58,143 @@ def verdicts(
     data_root = resolve_data_root(settings_of(context).data_root)
     summary = verdicts_file(predictions, out, data_root)
     stderr.print(str(summary), soft_wrap=True)
+
+
+@app.command(name="results")
+def write_result_files(
+    context: typer.Context,
+    samples: Annotated[Path, typer.Argument(help="samples.jsonl of an evaluated run.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, in the official layout.")],
+    *,
+    model: ModelName,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Texts as written, instead of parsed calls as JSON lists.")
+    ] = False,
+) -> None:
+    """Write a run's answers as official result files, {"id", "result"} per line.
+
+    Parsed calls are written as JSON lists, to be scored with --format json_list; answers that
+    did not parse stay as they are.
+
+    Examples:
+        taskloom --data-root /data/mirror bfcl results samples.jsonl out --model me/a
+    """
+    from eval.bfcl.result_files import results_of_samples, write_results
+
+    results = results_of_samples(samples, _data(context), use_calls=not raw)
+    for path in write_results(out, model, results):
+        stdout.print(str(path), soft_wrap=True)
+
+
+@app.command(name="score")
+def score_result_files(
+    context: typer.Context,
+    results: Annotated[Path, typer.Argument(help="Folder in the official layout.")],
+    *,
+    model: ModelName,
+    output_format: OutputFormat = "json_list",
+    underscore_to_dot: UnderscoreToDot = False,
+) -> None:
+    """Score official result files with our checker: categories, sections and the overall.
+
+    Examples:
+        taskloom --data-root /data/mirror bfcl score result --model me/a --format hermes
+    """
+    from eval.bfcl.result_files import read_results, score_results
+
+    scores = score_results(
+        read_results(results, model),
+        _data(context),
+        output_format=output_format,
+        underscore_to_dot=underscore_to_dot,
+    )
+    missing = sum(score.num_missing for score in scores.values())
+    _print_row({name: score.accuracy for name, score in scores.items()})
+    if missing:
+        stderr.print(f"{missing} rows have no result and count as wrong", soft_wrap=True)
+
+
+@app.command()
+def official(
+    context: typer.Context,
+    results: Annotated[Path, typer.Argument(help="Folder in the official layout.")],
+    scores: Annotated[Path, typer.Argument(help="Folder for the official score files.")],
+    *,
+    model: ModelName,
+    output_format: OutputFormat = "json_list",
+    underscore_to_dot: UnderscoreToDot = False,
+    python: Annotated[
+        Path | None, typer.Option(help="Python with bfcl-eval; unset makes an environment once.")
+    ] = None,
+) -> None:
+    """Score official result files with the official evaluator, in its own environment.
+
+    Every category with a result file is scored; its file must hold all rows. The numbers are
+    printed beside those of our checker, which must agree.
+
+    Examples:
+        taskloom --data-root /data/mirror bfcl official result score --model me/a --format hermes
+    """
+    from eval.bfcl.official import read_overall, run_official
+    from eval.bfcl.result_files import read_results, score_results
+
+    answers = read_results(results, model)
+    ours = score_results(
+        answers, _data(context), output_format=output_format, underscore_to_dot=underscore_to_dot
+    )
+    with stderr.status("The official evaluator is running"):
+        accuracies = run_official(
+            results,
+            scores,
+            model=model,
+            categories=list(answers),
+            output_format=output_format,
+            underscore_to_dot=underscore_to_dot,
+            python=python,
+        )
+    _print_row(accuracies)
+    overall = read_overall(scores)
+    stdout.print(f"Overall Acc of data_overall.csv: {overall.get('Overall Acc', 'absent')}")
+    different = [name for name, value in accuracies.items() if value != ours[name].accuracy]
+    if different:
+        raise EvalError(
+            "BFC113",
+            f"our checker gives another accuracy in {', '.join(different)}",
+            where=scores,
+            hint="Believe the official number, and report the outputs that differ",
+        )
+    stdout.print("Our checker gives the same accuracies.")
+
+
+def _data(context: typer.Context) -> BfclData:
+    from eval.bfcl.data import FOLDER, BfclData
+    from pipeline.sources.data_root import resolve_data_root
+
+    data_root = resolve_data_root(settings_of(context).data_root)
+    if data_root is None:
+        raise EvalError(
+            "BFC104", "BFCL needs a data root", where="--data-root", hint=f"The folder of {FOLDER}"
+        )
+    return BfclData(data_root)
+
+
+def _print_row(accuracies: Mapping[str, float]) -> None:
+    """Print categories, then sections with what is missing in each."""
+    from rich.table import Table
+
+    from eval.bfcl.aggregate import SECTION_WEIGHTS, section_scores
+    from eval.bfcl.categories import DATA_VERSION, find_category
+
+    table = Table(title=f"BFCL v4, {DATA_VERSION}")
+    for name in ("category", "rows", "accuracy", "weight", "not run"):
+        table.add_column(name, justify="left" if name in ("category", "not run") else "right")
+    for name, value in accuracies.items():
+        table.add_row(name, str(find_category(name).num_rows), f"{value:.2%}", "", "")
+    table.add_section()
+    for name, section in section_scores(accuracies).items():
+        weight = f"{SECTION_WEIGHTS[name]:.0%}" if name in SECTION_WEIGHTS else ""
+        missing = ", ".join(section.missing) if name != "overall" else ""
+        table.add_row(name, "", f"{section.accuracy:.2%}", weight, missing)
+    stdout.print(table)
+    if section_scores(accuracies)["overall"].missing:
+        stdout.print("Categories that were not run count as 0, as on the leaderboard.")
