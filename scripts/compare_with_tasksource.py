@@ -241,7 +241,7 @@ def _features(facts: Json, annotation: DatasetAnnotation, rows: list[Json]) -> J
     import datasets
 
     features = datasets.Dataset.from_list(rows).features
-    listed = annotation.expanded()[0].labels
+    listed = annotation.expanded()[0].listed_labels
     column = facts["fields"]["labels"]
     if not isinstance(column, str) or column not in features or listed is None:
         return features

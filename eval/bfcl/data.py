@@ -70,10 +70,10 @@ def load_entries(data_root: Path, category: Category) -> dict[str, BfclEntry]:
     """
     folder = data_root / FOLDER
     name = f"BFCL_v4_{category.name}.json"
-    questions = _read_lines(folder / name)
+    questions = read_lines(folder / name)
     answers: list[dict[str, Any]] = [{"ground_truth": []}] * len(questions)
     if category.has_answers:
-        answers = _read_lines(folder / "possible_answer" / name)
+        answers = read_lines(folder / "possible_answer" / name)
     if len(answers) != len(questions):
         raise EvalError(
             "BFC105",
@@ -96,7 +96,12 @@ def load_entries(data_root: Path, category: Category) -> dict[str, BfclEntry]:
     return {entry.id: entry for entry in entries}
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in a JSON lines file, whatever its name says.
+
+    Raises:
+        EvalError: `BFC104` no file, `BFC105` a line is no JSON object.
+    """
     rows: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as stream:

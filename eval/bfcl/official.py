@@ -25,7 +25,7 @@ PACKAGES = ("bfcl-eval==2026.3.23", "tree-sitter==0.21.3", "tree-sitter-java==0.
             "tree-sitter-javascript==0.21.4")  # fmt: skip
 """Installed without dependencies; the versions belong to the verdicts."""
 
-HELPERS = ("filelock", "tenacity", "python-dotenv", "tqdm", "numpy", "pandas")
+HELPERS = ("filelock", "tenacity", "python-dotenv", "tqdm", "numpy", "pandas", "mpmath")
 _INSTALL_SECONDS = 900
 _RUN_SECONDS = 1800
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -19,6 +19,9 @@ from pipeline.files import open_atomic
 
 Results = Mapping[str, Mapping[str, str]]
 """Category -> row id -> text of the model."""
+
+ConversationResults = Mapping[str, Mapping[str, Sequence[Sequence[str]]]]
+"""Category -> row id -> texts of each step of each turn."""
 
 _TASK_PREFIX = "bfcl/"
 
@@ -67,7 +70,7 @@ def check_model_name(model: str) -> None:
         )
 
 
-def write_results(root: Path, model: str, results: Results) -> list[Path]:
+def write_results(root: Path, model: str, results: Results | ConversationResults) -> list[Path]:
     """Write one file per category and return their paths.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from pipeline.errors import EvalError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eval.backends.base import Backend
     from eval.bfcl.data import BfclData
 
 app = typer.Typer(help="Berkeley Function-Calling Leaderboard.", no_args_is_help=True)
@@ -164,6 +166,84 @@ def official(
             hint="Believe the official number, and report the outputs that differ",
         )
     stdout.print("Our checker gives the same accuracies.")
+
+
+@app.command()
+def converse(
+    context: typer.Context,
+    model_path: Annotated[str, typer.Argument(help="'embedded', a model folder or a hub id.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, in the official layout.")],
+    *,
+    model: ModelName,
+    adapter: Annotated[Path | None, typer.Option(help="Adapter folder on top of it.")] = None,
+    categories: Annotated[
+        str, typer.Option(help="Categories with commas between; all four when left out.")
+    ] = "multi_turn_base,multi_turn_miss_func,multi_turn_miss_param,multi_turn_long_context",
+    max_rows: Annotated[
+        int | None, typer.Option(min=1, help="The first rows of each only.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Limit of one answer.")] = 512,
+    output_format: Annotated[
+        str, typer.Option("--format", help="How calls are read: any, or a format of `score`.")
+    ] = "any",
+    python: Annotated[
+        Path | None, typer.Option(help="Python with bfcl-eval; unset makes an environment once.")
+    ] = None,
+) -> None:
+    """Drive a model through the conversations of several turns and score them.
+
+    The calls run on the official simulated APIs, in the evaluator's own environment.
+
+    Examples:
+        taskloom --data-root /data/mirror bfcl converse Qwen/Qwen3-0.6B result --model me/a
+    """
+    from eval.bfcl.multi_turn import check_dialogue, converse, load_dialogues
+    from eval.bfcl.official import ensure_environment
+    from eval.bfcl.result_files import check_model_name, write_results
+    from eval.bfcl.simulator import Simulator
+    from eval.progress import RichProgress
+
+    check_model_name(model)
+    data = _data(context)
+    names = categories.split(",")
+    dialogues = {name: load_dialogues(data.data_root, name)[:max_rows] for name in names}
+    backend = _load_backend(model_path, adapter)
+    accuracies = {}
+    with Simulator(python or ensure_environment()) as simulator, RichProgress(stderr) as progress:
+        for name, rows in dialogues.items():
+            progress.start(name, len(rows))
+            answers = converse(
+                rows,
+                backend,
+                simulator,
+                output_format=output_format,
+                max_new_tokens=max_new_tokens,
+                on_over=partial(progress.advance, name),
+            )
+            write_results(out, model, {name: answers})
+            errors = [
+                check_dialogue(row, answers[row.id], simulator, output_format=output_format)
+                for row in rows
+            ]
+            accuracies[name] = errors.count(None) / len(rows)
+            progress.finish(name, f"{accuracies[name]:.1%}")
+    _print_row(accuracies)
+    if max_rows is not None:
+        stderr.print(f"Only the first {max_rows} rows of each category were run", soft_wrap=True)
+
+
+def _load_backend(model_path: str, adapter: Path | None) -> Backend:
+    from eval.backends.transformers_backend import TransformersBackend
+    from pipeline.adapters.registry import load_adapter
+    from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
+    from pipeline.models.quiet import quiet_libraries
+
+    quiet_libraries()
+    source = resolve_model(model_path)
+    model = load_model(source, device=current_device())
+    adapted = model if adapter is None else load_adapter(model, adapter)
+    adapted.eval()
+    return TransformersBackend(adapted, load_tokenizer(source), model_name=model_path)
 
 
 def _data(context: typer.Context) -> BfclData:

@@ -1,0 +1,278 @@
+"""BFCL's conversations of several turns: a model driven turn by turn over simulated APIs.
+
+In a turn the model is asked again after each result, until it answers without a call; then the
+next user message comes. At the end the state of the simulated APIs and the results of the calls
+are compared with those of the answer key, see `eval.bfcl.simulator_server`. All conversations go
+forward together, so that a backend answers them in batches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from eval.backends.base import Backend, Prompt, Request
+from eval.bfcl.categories import find_category
+from eval.bfcl.data import FOLDER, read_lines
+from eval.bfcl.decode import DecodeError, decode_output, is_call_list
+from eval.bfcl.simulator import Simulator
+from pipeline.errors import EvalError, ParseError
+from pipeline.functions.calls import specs_from_json
+from pipeline.functions.dialects import parse_calls
+from pipeline.types import Conversation, FunctionCall, FunctionSpec, Json, Message, Role
+
+MAX_STEPS = 20
+"""Answers in one turn; a model that still calls after them has failed, as officially."""
+
+MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
+"""What the user says, officially, when functions that were held back become available."""
+
+ANY_FORMAT = "any"
+"""Reads calls in any of the project's dialects; the official formats are those of `decode`."""
+
+_DOCUMENT_FILES = {
+    "GorillaFileSystem": "gorilla_file_system",
+    "MathAPI": "math_api",
+    "MessageAPI": "message_api",
+    "TwitterAPI": "posting_api",
+    "TicketAPI": "ticket_api",
+    "TradingBot": "trading_bot",
+    "TravelAPI": "travel_booking",
+    "VehicleControlAPI": "vehicle_control",
+}
+
+Answers = Sequence[Sequence[str]]
+"""What the model wrote in each step of each turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialogue:
+    """One conversation of the benchmark."""
+
+    id: str
+    turns: tuple[tuple[Message, ...], ...]
+    """What the user (and in the first turn maybe the system) says at the start of each turn."""
+    functions: tuple[FunctionSpec, ...]
+    held_back: Mapping[int, tuple[FunctionSpec, ...]]
+    """Functions that become available only with a turn."""
+    scenario: Mapping[str, Json]
+    ground_truth: tuple[tuple[str, ...], ...]
+
+
+@dataclass(slots=True)
+class _Progress:
+    dialogue: Dialogue
+    messages: list[Message] = field(default_factory=list)
+    functions: list[FunctionSpec] = field(default_factory=list)
+    answers: list[list[str]] = field(default_factory=list)
+    is_over: bool = False
+
+
+def load_dialogues(data_root: Path, category: str) -> list[Dialogue]:
+    """Read the conversations of a multi-turn category.
+
+    Raises:
+        EvalError: `BFC101` unknown category, `BFC102` not one of several turns, `BFC104` no file,
+            `BFC105` a row is not what it should be.
+    """
+    if find_category(category).scoring != "multi_turn":
+        raise EvalError("BFC102", f"{category!r} is no category of several turns", where=category)
+    folder = data_root / FOLDER
+    name = f"BFCL_v4_{category}.json"
+    documents: dict[str, list[Json]] = {}
+    questions, answers = read_lines(folder / name), read_lines(folder / "possible_answer" / name)
+    try:
+        for row in questions:
+            for api in row["involved_classes"]:
+                if api not in documents:
+                    path = folder / "multi_turn_func_doc" / f"{_DOCUMENT_FILES[api]}.json"
+                    documents[api] = cast("list[Json]", read_lines(path))
+        return [
+            _dialogue(row, answer["ground_truth"], documents, "long_context" in category)
+            for row, answer in zip(questions, answers, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, ParseError) as error:
+        message = f"a row is not a conversation ({error})"
+        raise EvalError("BFC105", message, where=folder / name) from error
+
+
+def converse(
+    dialogues: Sequence[Dialogue],
+    backend: Backend,
+    simulator: Simulator,
+    *,
+    output_format: str = ANY_FORMAT,
+    max_new_tokens: int = 512,
+    on_over: Callable[[int], None] | None = None,
+) -> dict[str, list[list[str]]]:
+    """Drive a model through conversations.
+
+    Args:
+        dialogues: The conversations.
+        backend: What answers.
+        simulator: Runs the calls.
+        output_format: How calls are read from answers: `any`, or a name in
+            `eval.bfcl.decode.FORMATS`.
+        max_new_tokens: Limit of one answer.
+        on_over: Told after each step how many conversations it ended.
+
+    Returns:
+        The answers of each conversation by id. A turn that is cut off after `MAX_STEPS` is the
+        last one, which makes the conversation wrong.
+
+    Raises:
+        EvalError: `BFC114`, the simulated APIs failed.
+    """
+    running = [_start(dialogue) for dialogue in dialogues]
+    for each in running:
+        simulator.open(each.dialogue.id, each.dialogue.scenario)
+        _next_turn(each)
+    while active := [each for each in running if not each.is_over]:
+        texts = _ask(backend, [_conversation(each) for each in active], max_new_tokens)
+        for each, text in zip(active, texts, strict=True):
+            _take(each, text, simulator, output_format)
+            if each.is_over:
+                simulator.close(each.dialogue.id)
+        if on_over is not None:
+            on_over(sum(each.is_over for each in active))
+    return {each.dialogue.id: each.answers for each in running}
+
+
+def check_dialogue(
+    dialogue: Dialogue, answers: Answers, simulator: Simulator, *, output_format: str = ANY_FORMAT
+) -> str | None:
+    """Return the official error type of a conversation, or `None` for a right one."""
+    turns = [[read_calls(text, output_format) for text in steps] for steps in answers]
+    return simulator.check(dialogue.scenario, turns, dialogue.ground_truth)
+
+
+def read_calls(text: str, output_format: str) -> list[FunctionCall]:
+    """Return the calls in an answer; none where it cannot be read, which ends the turn.
+
+    Raises:
+        EvalError: `BFC103`, unknown format.
+    """
+    if output_format == ANY_FORMAT:
+        try:
+            return [*parse_calls(text)]
+        except ParseError:
+            return []
+    try:
+        decoded = decode_output(text, output_format)
+    except DecodeError:
+        return []
+    if not is_call_list(decoded):
+        return []
+    return [
+        FunctionCall(name=str(name), arguments=arguments)
+        for call in decoded
+        for name, arguments in call.items()
+    ]
+
+
+def _dialogue(
+    row: Mapping[str, Any],
+    ground_truth: Sequence[Sequence[str]],
+    documents: Mapping[str, Sequence[Json]],
+    is_long: bool,
+) -> Dialogue:
+    every = {
+        spec.name: spec
+        for api in row["involved_classes"]
+        for spec in specs_from_json(list(documents[api]))
+    }
+    missed = {int(turn): names for turn, names in row.get("missed_function", {}).items()}
+    hidden = {name for names in missed.values() for name in names}
+    scenario: dict[str, Json] = {
+        "classes": row["involved_classes"],
+        "initial_config": row["initial_config"],
+        "long_context": is_long,
+    }
+    return Dialogue(
+        id=row["id"],
+        turns=tuple(
+            tuple(
+                Message(role=cast("Role", item["role"]), content=item["content"]) for item in turn
+            )
+            for turn in row["question"]
+        ),
+        functions=tuple(spec for name, spec in every.items() if name not in hidden),
+        held_back={
+            turn: tuple(every[name] for name in names if name in every)
+            for turn, names in missed.items()
+        },
+        scenario=scenario,
+        ground_truth=tuple(tuple(calls) for calls in ground_truth),
+    )
+
+
+def _start(dialogue: Dialogue) -> _Progress:
+    return _Progress(dialogue=dialogue, functions=list(dialogue.functions))
+
+
+def _next_turn(state: _Progress) -> None:
+    number = len(state.answers)
+    if number == len(state.dialogue.turns):
+        state.is_over = True
+        return
+    state.answers.append([])
+    more = state.dialogue.held_back.get(number)
+    if more is None:
+        state.messages.extend(state.dialogue.turns[number])
+    else:
+        state.functions.extend(more)
+        state.messages.append(Message(role="user", content=MORE_FUNCTIONS))
+
+
+def _conversation(state: _Progress) -> Conversation:
+    answer = Message(role="assistant", trainable=True)
+    return Conversation(
+        key=f"{state.dialogue.id}/{len(state.answers) - 1}/{len(state.answers[-1])}",
+        task="bfcl",
+        messages=(*state.messages, answer),
+        tools=tuple(state.functions),
+        context_side="left",
+    )
+
+
+def _ask(backend: Backend, conversations: Sequence[Conversation], limit: int) -> Iterator[str]:
+    requests = [Request(kind="generate", conversation=each) for each in conversations]
+    prompts: list[Prompt] = backend.prompts(requests, max_new_tokens=limit)
+    texts: dict[str, str] = {}
+    for batch in backend.batches(prompts, max_new_tokens=limit):
+        for prediction in backend.generate(batch, max_new_tokens=limit):
+            texts[prediction.key] = prediction.text
+    # A conversation that no longer fits has no answer, which ends its turn.
+    return (texts.get(prompt.key, "") for prompt in prompts)
+
+
+def _take(state: _Progress, text: str, simulator: Simulator, output_format: str) -> None:
+    state.answers[-1].append(text)
+    calls = read_calls(text, output_format)
+    if not calls:
+        state.messages.append(Message(role="assistant", content=text))
+        _next_turn(state)
+        return
+    results = simulator.call(state.dialogue.id, calls)
+    state.messages.append(Message(role="assistant", tool_calls=tuple(calls)))
+    for call, result in zip(calls, results, strict=True):
+        state.messages.append(Message(role="tool", name=call.name, content=result))
+    if len(state.answers[-1]) > MAX_STEPS:
+        state.is_over = True
+
+
+def answers_from_json(value: Json) -> Answers:
+    """Return answers as they stand in an official result file.
+
+    Raises:
+        EvalError: `BFC110`, it is no list of lists of texts.
+    """
+    is_right = isinstance(value, list) and all(
+        isinstance(steps, list) and all(isinstance(text, str) for text in steps) for steps in value
+    )
+    if not is_right:
+        raise EvalError("BFC110", f"no list of turns of texts: {json.dumps(value)[:80]}")
+    return cast("Answers", value)
