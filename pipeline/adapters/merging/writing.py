@@ -1,0 +1,72 @@
+"""A merged adapter as a PEFT folder, with `merge.json` that says how it came about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
+from pipeline.adapters.merging.factors import Expert, Factors
+from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
+from pipeline.files import staged_folder, write_json
+from pipeline.types import Json
+
+MERGE_FILE = "merge.json"
+"""Sources with hashes, method, coefficients and errors: enough to replay a merge without data."""
+
+
+def write_merged(
+    modules: Mapping[str, Factors],
+    folder: Path,
+    *,
+    experts: Sequence[Expert],
+    record: Mapping[str, Json],
+) -> None:
+    """Write factors as a plain LoRA that any PEFT loads.
+
+    The scale is in the factors, so `lora_alpha` equals `r`, module by module.
+
+    Args:
+        modules: Factors by module name.
+        folder: Made whole, or not at all; one that is there is replaced.
+        experts: What was merged.
+        record: What `merge.json` says besides the sources.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    ranks = {module: factors.rank for module, factors in modules.items()}
+    usual = Counter(ranks.values()).most_common(1)[0][0]
+    pattern = {module: rank for module, rank in ranks.items() if rank != usual}
+    tensors = {}
+    for module, factors in modules.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = factors.A.contiguous()
+        tensors[f"base_model.model.{module}.lora_B.weight"] = factors.B.contiguous()
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=usual,
+        lora_alpha=usual,
+        target_modules=sorted(ranks),
+        rank_pattern=dict(pattern),
+        alpha_pattern=dict(pattern),
+        base_model_name_or_path=experts[0].base.name or None,
+        inference_mode=True,
+    )
+    sources: list[Json] = [
+        {
+            "name": expert.name,
+            "folder": expert.folder.name,
+            "weights_sha256": expert.weights_sha256,
+        }
+        for expert in experts
+    ]
+    with staged_folder(folder) as staged:
+        config.save_pretrained(str(staged))
+        save_file(tensors, staged / ADAPTER_WEIGHTS_FILE, metadata={"format": "pt"})
+        experts[0].base.write(staged / BASE_MODEL_FILE)
+        write_json(staged / MERGE_FILE, cast("Json", {"sources": sources, **record}))
