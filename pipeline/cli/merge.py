@@ -1,4 +1,4 @@
-"""`taskloom merge` and `prefer`: several adapters of one base as one."""
+"""`taskloom merge`, `transfer` and `prefer`: several adapters of one base as one."""
 
 from __future__ import annotations
 
@@ -7,23 +7,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.shared import stderr, stdout
+from pipeline.cli.shared import Settings, settings_of, stderr, stdout
 from pipeline.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from pipeline.recipe.merging import MergeRecipe
+
+VARIANTS = {
+    "scalearn": "channel",
+    "uniform": "module",
+    "scalearn++": "kind_channel",
+    "uniform++": "task",
+}
+"""Variants of ScaLearn, and how finely their coefficients differ."""
 
 LARGE_TAIL = 0.3
 """Share of a module's change whose loss is worth a warning."""
 
 
 def merge(
+    context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="Merge recipe: adapters, method, output_dir.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="--field value pairs on top of it.")
     ] = None,
 ) -> None:
-    """Merge LoRA adapters of one base into one plain LoRA folder. The base is not needed.
+    """Merge LoRA adapters of one base into one plain LoRA folder.
+
+    Only method `learned` needs the base and rows: it fits coefficients to the tasks (AdaMerging,
+    ScaLearn). What was done is written to `merge.json` beside the weights.
 
     Examples:
         taskloom merge recipes/merging/two_runs.yaml
@@ -31,10 +43,11 @@ def merge(
     """
     from pipeline.recipe.merging import load_merge_recipe
 
-    _run(load_merge_recipe(recipe, list(overrides or [])))
+    _run(load_merge_recipe(recipe, list(overrides or [])), settings_of(context))
 
 
 def prefer(
+    context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="Merge recipe that names the adapters.")],
     *,
     weights: Annotated[str, typer.Option(help="Preferences that add up to 1: a=0.7,b=0.3.")],
@@ -57,16 +70,72 @@ def prefer(
         for source in loaded.adapters
         if chosen.get(source.name, 0.0) > 0
     )
-    _run(
-        loaded.model_copy(update={"adapters": sources, "method": "linear", "output_dir": str(out)})
+    preferred = loaded.model_copy(
+        update={"adapters": sources, "method": "linear", "fit": None, "output_dir": str(out)}
     )
+    _run(preferred, settings_of(context))
 
 
-def _run(recipe: MergeRecipe) -> None:
+def transfer(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="Merge recipe with `fit`, naming the adapters.")],
+    *,
+    target: Annotated[str, typer.Option(help="Adapter whose task is the target.")],
+    variant: Annotated[
+        str, typer.Option(help=f"How finely adapters are scaled: {', '.join(VARIANTS)}.")
+    ] = "scalearn",
+    out: Annotated[Path, typer.Option(help="Folder of the adapter.")],
+) -> None:
+    """Scale frozen adapters of other tasks for one target task, on its labelled rows.
+
+    Only the scales are learned (ScaLearn, arXiv:2310.01217): per output channel of each module,
+    per module (`uniform`), per channel of each kind of module (`scalearn++`), or one per adapter.
+
+    Examples:
+        taskloom transfer recipes/merging/two_runs.yaml --target qa --out transferred
+        taskloom transfer recipes/merging/two_runs.yaml --target qa --variant uniform++ --out few
+    """
+    from pipeline.recipe.merging import load_merge_recipe
+
+    if variant not in VARIANTS:
+        raise RecipeError(
+            "REC010",
+            f"no variant {variant!r}",
+            where="--variant",
+            hint=did_you_mean(variant, VARIANTS),
+        )
+    fields = ["--method", "learned", "--output_dir", str(out), "--fit.objective", "supervised"]
+    fields += ["--fit.target", target, "--fit.granularity", VARIANTS[variant]]
+    _run(load_merge_recipe(recipe, fields), settings_of(context))
+
+
+def _run(recipe: MergeRecipe, settings: Settings) -> None:
+    from pipeline.adapters.merging.merge import load_experts
     from pipeline.adapters.merging.merge import merge as merge_adapters
 
-    with stderr.status("merging") as status:
-        report = merge_adapters(recipe, on_module=lambda module: status.update(f"merging {module}"))
+    with stderr.status("reading adapters") as status:
+        experts = load_experts(recipe)
+        coefficients, record = None, None
+        if recipe.method == "learned":
+            from pipeline.models.quiet import quiet_libraries
+            from pipeline.training.merge_run import learn_coefficients
+
+            quiet_libraries()
+            learned = learn_coefficients(
+                recipe,
+                experts,
+                annotation_folders=settings.annotation_folders,
+                data_root=settings.data_root,
+                progress=status.update,
+            )
+            coefficients, record = learned.coefficients, learned.record
+        report = merge_adapters(
+            recipe,
+            experts,
+            coefficients=coefficients,
+            fit_record=record,
+            on_module=lambda module: status.update(f"merging {module}"),
+        )
     stdout.print(
         f"{report.folder}: {len(recipe.adapters)} adapters, {report.num_modules} modules, "
         f"rank {report.rank}, {recipe.method}",

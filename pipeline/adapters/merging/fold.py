@@ -20,7 +20,9 @@ from pipeline.adapters.merging.factors import Expert, Factors, module_names
 if TYPE_CHECKING:
     import torch
 
-Granularity = Literal["task", "block", "module", "channel"]
+Granularity = Literal["task", "block", "module", "channel", "kind_channel"]
+"""How finely coefficients differ: one per adapter; per transformer block; per module; per output
+channel; or per output channel, shared by the modules of one kind (`q_proj`, ...) of all blocks."""
 
 _BLOCK = re.compile(r"\.(\d+)\.")
 

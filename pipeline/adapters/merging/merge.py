@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pipeline.adapters.merging.factors import Expert, check_mergeable, load_expert
 from pipeline.adapters.merging.fold import Recompressed, fold, recompress, spread
-from pipeline.adapters.merging.rules import RuleSettings, merge_by_rule
+from pipeline.adapters.merging.rules import RuleName, RuleSettings, merge_by_rule
 from pipeline.adapters.merging.writing import write_merged
 from pipeline.types import Json
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pipeline.recipe.merging import MergeRecipe
 
 
@@ -34,21 +36,45 @@ class MergeReport:
         return max(self.tails.values(), default=0.0)
 
 
-def merge(recipe: MergeRecipe, *, on_module: Callable[[str], None] | None = None) -> MergeReport:
-    """Merge adapters and write the result.
+Coefficients = Mapping[str, Mapping[str, "float | Tensor"]]
+"""By name of the adapter, then by module."""
 
-    Args:
-        recipe: What to merge, and how.
-        on_module: Told about each finished module.
+
+def load_experts(recipe: MergeRecipe) -> list[Expert]:
+    """Read the adapters of a recipe.
 
     Raises:
-        AdapterError: An adapter cannot be read or merged.
-        OutputError: The folder cannot be written.
+        AdapterError: An adapter cannot be read, or they cannot be merged.
+        PipelineErrors: Several of these.
     """
     experts = [load_expert(source.name, Path(source.path)) for source in recipe.adapters]
     check_mergeable(experts)
+    return experts
+
+
+def merge(
+    recipe: MergeRecipe,
+    experts: Sequence[Expert],
+    *,
+    coefficients: Coefficients | None = None,
+    fit_record: Json = None,
+    on_module: Callable[[str], None] | None = None,
+) -> MergeReport:
+    """Merge adapters and write the result.
+
+    Args:
+        recipe: How to merge.
+        experts: From `load_experts`.
+        coefficients: Learned ones, in place of the recipe's weights.
+        fit_record: How they were learned, for `merge.json`.
+        on_module: Told about each finished module.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
     weights = recipe.weights()
-    merged = _merge(experts, recipe, weights, on_module)
+    used = spread(experts, weights) if coefficients is None else coefficients
+    merged = _merge(experts, recipe, used, on_module)
     folder = Path(recipe.output_dir)
     tails = {module: result.tail for module, result in merged.items()}
     write_merged(
@@ -57,7 +83,8 @@ def merge(recipe: MergeRecipe, *, on_module: Callable[[str], None] | None = None
         experts=experts,
         record={
             "method": recipe.method,
-            "weights": cast("Json", weights),
+            "coefficients": _coefficients_to_json(used),
+            "fit": fit_record,
             "density": recipe.density,
             "seed": recipe.seed,
             "rank": recipe.rank,
@@ -72,25 +99,39 @@ def merge(recipe: MergeRecipe, *, on_module: Callable[[str], None] | None = None
     )
 
 
+def _coefficients_to_json(coefficients: Coefficients) -> Json:
+    """Return one number per adapter where all of its modules have the same."""
+    written: dict[str, Json] = {}
+    for name, by_module in coefficients.items():
+        numbers = {
+            module: value if isinstance(value, float | int) else cast("Json", value.tolist())
+            for module, value in by_module.items()
+        }
+        first = next(iter(numbers.values()), None)
+        is_one = all(isinstance(each, float | int) and each == first for each in numbers.values())
+        written[name] = first if is_one else cast("Json", numbers)
+    return written
+
+
 def _merge(
-    experts: list[Expert],
+    experts: Sequence[Expert],
     recipe: MergeRecipe,
-    weights: Mapping[str, float],
+    coefficients: Coefficients,
     on_module: Callable[[str], None] | None,
 ) -> dict[str, Recompressed]:
-    if recipe.method != "linear":
+    if recipe.method not in ("linear", "learned"):
         largest = max(factors.rank for expert in experts for factors in expert.modules.values())
         settings = RuleSettings(density=recipe.density, seed=recipe.seed)
         return merge_by_rule(
             experts,
-            recipe.method,
-            weights=weights,
+            cast("RuleName", recipe.method),
+            weights=recipe.weights(),
             rank=recipe.rank or largest,
             settings=settings,
             on_module=on_module,
         )
     merged = {}
-    for module, factors in fold(experts, spread(experts, weights)).items():
+    for module, factors in fold(experts, coefficients).items():
         cut = recipe.rank is not None and recipe.rank < factors.rank
         merged[module] = (
             recompress(factors, recipe.rank or 0) if cut else Recompressed(factors, 0.0)

@@ -12,6 +12,7 @@ task and per layer, ScaLearn (arXiv:2310.01217) for coefficients per output chan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -78,8 +79,7 @@ class Mixer(nn.Module):
         Args:
             model: The base, changed in place; its weights are frozen.
             experts: The adapters.
-            granularity: `task`: one coefficient per adapter; `block`: per transformer block;
-                `module`: per module; `channel`: per output channel of each module.
+            granularity: How finely coefficients differ.
             init: Where coefficients start, for all adapters or by name.
 
         Raises:
@@ -99,7 +99,7 @@ class Mixer(nn.Module):
             mixed = self._wrap(module)
             group = _group_of(module, granularity)
             self._groups[module] = group
-            width = (mixed.B_OR.shape[0],) if granularity == "channel" else ()
+            width = (mixed.B_OR.shape[0],) if granularity.endswith("channel") else ()
             if group not in self.coefficients:
                 values = torch.tensor(start, device=mixed.A_RD.device)
                 values = values.reshape(-1, *(1,) * len(width)).expand(len(start), *width)
@@ -176,4 +176,6 @@ def _group_of(module: str, granularity: Granularity) -> str:
         return "all"
     if granularity == "block":
         return f"block_{block_of(module) or 'other'}"
+    if granularity == "kind_channel":
+        return re.sub(r"\.\d+\.", "/*/", module).replace(".", "/")
     return module.replace(".", "/")

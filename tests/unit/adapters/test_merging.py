@@ -214,7 +214,7 @@ def test_a_merged_folder_loads_in_peft_and_gives_the_sum_of_the_changes(base, fo
     assert not torch.allclose(logits(merged), logits(load_model(str(base))), atol=1e-3)
     record = json.loads((out / "merge.json").read_text())
     assert [source["name"] for source in record["sources"]] == ["a", "b", "c"]
-    assert record["weights"] == {"a": 0.5, "b": 0.5, "c": 0.5}
+    assert record["coefficients"] == {"a": 0.5, "b": 0.5, "c": 0.5}
 
 
 def test_our_sum_agrees_with_pefts_cat_where_peft_is_right(base, folders, tmp_path):

@@ -70,7 +70,13 @@ def folded_output(mixer: Mixer) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("granularity", "count"),
-    [("task", 2), ("block", 4), ("module", 8), ("channel", 2 * 2 * (10 + 6))],
+    [
+        ("task", 2),
+        ("block", 4),
+        ("module", 8),
+        ("channel", 2 * 2 * (10 + 6)),
+        ("kind_channel", 2 * (10 + 6)),
+    ],
 )
 def test_the_live_model_equals_the_folded_one_at_every_granularity(
     granularity: Granularity, count: int

@@ -1,0 +1,150 @@
+"""Coefficients learned from a task's rows through the command line, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.adapters.registry import load_adapter
+from pipeline.cli.main import main
+from pipeline.models.loading import load_model
+from tests.fixtures.tiny_mirror import write_tiny_mirror
+from tests.fixtures.tiny_models import save_tiny_model
+
+INPUT = torch.arange(12).reshape(1, 12)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("learned")
+    write_tiny_mirror(root)
+    base = save_tiny_model(root / "base")
+    for seed, name in enumerate(("colour", "other"), start=1):
+        torch.manual_seed(seed)
+        config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "up_proj"])
+        model = get_peft_model(load_model(str(base)), config)
+        for key, parameter in model.named_parameters():
+            if "lora_B" in key:
+                torch.nn.init.normal_(parameter, std=0.3)
+        model.save_pretrained(root / name)
+        BaseFingerprint.of(str(base)).write(root / name / BASE_MODEL_FILE)
+    return root
+
+
+def run(place: Path, recipe: dict) -> int:
+    path = place / "merge.yaml"
+    path.write_text(json.dumps(recipe))
+    common = ["--data-root", str(place / "mirror"), "--annotations", str(place / "annotations")]
+    with pytest.raises(SystemExit) as done:
+        main([*common, "merge", str(path)])
+    return int(done.value.code or 0)
+
+
+def recipe_of(place: Path, **fit: object) -> dict:
+    return {
+        "adapters": [
+            {"name": "colour", "path": str(place / "colour"), "task": "tiny/colour"},
+            {"name": "other", "path": str(place / "other"), "task": "tiny/colour"},
+        ],
+        "method": "learned",
+        "output_dir": str(place / "merged"),
+        "fit": {
+            "model_name_or_path": str(place / "base"),
+            "num_prompts": 8,
+            "batch_size": 4,
+            "num_steps": 30,
+            "learning_rate": 0.05,
+            "max_new_tokens": 6,
+            **fit,
+        },
+    }
+
+
+def test_imitating_one_adapter_on_its_task_learns_to_use_it(place):
+    assert run(place, recipe_of(place, target="colour", granularity="task", split="train")) == 0
+    record = json.loads((place / "merged/merge.json").read_text())
+    assert record["fit"]["curve"][-1] < 0.1 * record["fit"]["curve"][0]
+    assert record["coefficients"]["colour"] == pytest.approx(1.0, abs=0.2)
+    assert abs(record["coefficients"]["other"]) < 0.25
+    assert record["fit"]["num_rows"] == {"colour": 8}
+    assert record["fit"]["transductive"] is False
+    model = load_adapter(load_model(str(place / "base")), place / "merged")
+    alone = load_adapter(load_model(str(place / "base")), place / "colour")
+    plain = load_model(str(place / "base"))
+    with torch.no_grad():
+        merged, expert, base = (each.eval()(INPUT).logits for each in (model, alone, plain))
+    assert (merged - expert).norm() < 0.5 * (base - expert).norm()
+
+
+@pytest.mark.parametrize("objective", ["supervised", "entropy"])
+def test_every_objective_runs_on_all_tasks_and_lowers_itself(objective, place):
+    assert run(place, recipe_of(place, objective=objective, num_steps=12)) == 0
+    fit = json.loads((place / "merged/merge.json").read_text())["fit"]
+    assert fit["curve"][-1] < fit["curve"][0]
+    assert set(fit["last_by_task"]) == {"colour", "other"}
+
+
+def test_test_rows_need_consent_and_are_shown(place, capsys):
+    assert run(place, recipe_of(place, split="test")) == 2
+    assert "transductive: true" in capsys.readouterr().err
+    given = recipe_of(place, split="test", transductive=True, num_steps=1, target="colour")
+    assert run(place, given) == 0
+    assert json.loads((place / "merged/merge.json").read_text())["fit"]["transductive"] is True
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "linear"}, "only method `learned` fits coefficients"),
+        ({"fit": None}, "method `learned` needs `fit`"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named(changes, message, place, capsys):
+    assert run(place, recipe_of(place) | changes) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_adapter_without_a_task_cannot_be_fitted_on(place, capsys):
+    given = recipe_of(place)
+    del given["adapters"][1]["task"]
+    assert run(place, given) == 2
+    assert "other needs `task`" in capsys.readouterr().err
+
+
+def transfer(place: Path, *options: str) -> int:
+    path = place / "merge.yaml"
+    path.write_text(json.dumps(recipe_of(place, num_steps=2)))
+    common = ["--data-root", str(place / "mirror"), "--annotations", str(place / "annotations")]
+    out = ["--out", str(place / "transferred")]
+    with pytest.raises(SystemExit) as done:
+        main([*common, "transfer", str(path), "--target", "colour", *out, *options])
+    return int(done.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"),
+    [
+        # Two adapters, two layers; q_proj has 32 outputs, up_proj 64.
+        ("scalearn", 2 * 2 * (32 + 64)),
+        ("uniform", 2 * 2 * 2),
+        ("scalearn++", 2 * (32 + 64)),
+        ("uniform++", 2),
+    ],
+)
+def test_a_transfer_learns_as_many_scales_as_the_formula_says(variant, count, place):
+    assert transfer(place, "--variant", variant) == 0
+    fit = json.loads((place / "transferred/merge.json").read_text())["fit"]
+    assert fit["num_coefficients"] == count
+    assert fit["objective"] == "supervised"
+    assert set(fit["last_by_task"]) == {"colour"}
+    load_adapter(load_model(str(place / "base")), place / "transferred")
+
+
+def test_an_unknown_variant_of_a_transfer_is_named(place, capsys):
+    assert transfer(place, "--variant", "scalern") == 2
+    assert "scalearn" in capsys.readouterr().err
