@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: quickstart test check bench format clean help
+.PHONY: quickstart test check bench format clean help soak
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ check: $(BIN)/.installed-dev  ## format, lint, types, house rules, annotations
 
 bench: $(BIN)/.installed-dev  ## benchmarks against named peers, as ratios
 	$(BIN)/python -m benchmarks
+
+soak: $(BIN)/.installed-dev  ## kills, stops, damage and full disks, in full: nothing is lost
+	$(BIN)/python -m tests.soak
 
 format: $(BIN)/.installed-dev  ## rewrite the code in the house format
 	$(BIN)/ruff format .

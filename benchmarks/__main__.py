@@ -1,7 +1,8 @@
-"""Runs all benchmarks: `python -m benchmarks [NAME ...]`."""
+"""Runs all benchmarks: `python -m benchmarks [NAME ...] [--peer-python PATH]`."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -9,17 +10,42 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from benchmarks import bench_batches, bench_normalise
+from benchmarks import (
+    bench_adapters,
+    bench_batches,
+    bench_eval,
+    bench_memory,
+    bench_normalise,
+    bench_train,
+)
+from benchmarks.peer_environment import PEER_PYTHON
 
-BENCHMARKS = {"normalise": bench_normalise.main, "batches": bench_batches.main}
+BENCHMARKS = {
+    "normalise": bench_normalise.main,
+    "memory": bench_memory.main,
+    "batches": bench_batches.main,
+    "eval": bench_eval.main,
+    "adapters": bench_adapters.main,
+    "train": bench_train.main,
+}
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(BENCHMARKS)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="Python of an environment with tasksource; by default one is made in the cache.",
+    )
+    options = parser.parse_args()
+    names = options.names or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         print(f"no benchmark {unknown[0]!r}. Allowed: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    if options.peer_python:
+        os.environ[PEER_PYTHON] = options.peer_python
     for name in names:
         print(f"== {name}")
         BENCHMARKS[name]()

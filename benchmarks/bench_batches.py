@@ -1,4 +1,4 @@
-"""Render, tokenise and pack: ours against TRL's own preparation of the same conversations."""
+"""Render, tokenise and pack against TRL's own preparation; memory, start and cost of batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import random
 import tempfile
 from pathlib import Path
 
-from benchmarks.paired import compare, report
+from benchmarks.mixture_costs import first_batch, memory, share_of_step
+from benchmarks.paired import Comparison, compare, report
 
 NUM_CONVERSATIONS = 4000
 MAX_LENGTH = 2048
@@ -55,7 +56,7 @@ def build_texts() -> list[tuple[str, str]]:
     ]
 
 
-def main() -> None:
+def against_trl() -> Comparison:
     from datasets import Dataset, disable_caching, disable_progress_bars
     from transformers import LlamaConfig, LlamaForCausalLM
     from trl import SFTConfig, SFTTrainer
@@ -106,6 +107,11 @@ def main() -> None:
         assert len(lengths) == NUM_CONVERSATIONS
         assert pack_lengths(lengths, MAX_LENGTH)
 
+    num_tokens = sum(
+        len(item)
+        for item in tokenise_many(conversations, tokenizer, task_index=0, max_length=MAX_LENGTH)
+        if not isinstance(item, ExampleTooLong)
+    )
     with tempfile.TemporaryDirectory() as folder:
         arguments = SFTConfig(
             output_dir=str(Path(folder) / "out"),
@@ -125,7 +131,13 @@ def main() -> None:
             ours,
             theirs,
             peer="TRL SFTTrainer's preparation",
-            unit="conversations",
-            num_items=NUM_CONVERSATIONS,
+            unit="tokens",
+            num_items=num_tokens,
+            rounds=3,
         )
-    report([comparison], file="batches.json")
+    return comparison
+
+
+def main() -> None:
+    facts = [*memory(), *first_batch(), *share_of_step()]
+    report([against_trl()], file="batches.json", facts=facts)

@@ -8,6 +8,8 @@ from pipeline.types import TaskKind, TaskSpec
 
 AnswerType = Literal[
     "label",
+    "scored_label",
+    "soft_label",
     "option",
     "text",
     "entities",
@@ -22,7 +24,9 @@ AnswerType = Literal[
 ]
 """What a parser returns:
 
-- `label`: str, one of the allowed labels; `option`: int, index into the choices;
+- `label`: str, one of the allowed labels; `soft_label`: the same, where the target is the share
+  of each label; `scored_label`: `{"label", "scores"}` with a log-likelihood per label, `None`
+  where labels were not scored; `option`: int, index into the choices;
 - `ranking`: list of int, indexes into the choices, best first;
 - `text`: str; `number`: float; `label_set`: list of str in label order;
 - `entities`: list of `{"text", "type"}`; `tags`: one str per token, `""` where none was given;
@@ -37,6 +41,7 @@ _BY_KIND: dict[TaskKind, AnswerType] = {
     "dna_classification": "label",
     "multiple_choice": "option",
     "multi_label": "label_set",
+    "soft_label": "soft_label",
     "regression": "number",
     "extractive_qa": "text",
     "text": "text",
@@ -53,8 +58,17 @@ _BY_GRANULAR: dict[str, AnswerType] = {
 }
 
 
+SCORE_METRICS = frozenset({"auroc", "auprc"})
+"""Metrics that need to know how likely each label is."""
+
+
 def answer_type(spec: TaskSpec) -> AnswerType:
     """Return the shape of `spec`'s parsed answers."""
+    shape = _answer_type(spec)
+    return "scored_label" if shape == "label" and SCORE_METRICS & set(spec.metrics) else shape
+
+
+def _answer_type(spec: TaskSpec) -> AnswerType:
     if spec.kind == "token_classification":
         return "tags" if spec.settings.get("scheme") == "plain" else "entities"
     if spec.kind == "function_calling":
@@ -62,5 +76,7 @@ def answer_type(spec: TaskSpec) -> AnswerType:
             return "bfcl_calls"
         return _BY_GRANULAR[str(spec.settings.get("granular", "calls"))]
     if spec.kind == "records":
+        if spec.settings.get("answer") == "labels":
+            return "label_set"
         return "label" if spec.labels else "text"
     return _BY_KIND[spec.kind]

@@ -1,17 +1,20 @@
-"""Two evaluations of the same rows, task by task, with paired intervals."""
+"""Two evaluations of the same rows, task by task and as a mean, with paired intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.metrics import METRICS
-from eval.results import read_results, read_samples, spec_from_results
-from eval.statistics import Comparison, compare
+import numpy as np
+
+from eval.metrics import METRICS, Metric
+from eval.metrics.metric import FloatArray
+from eval.results import clusters_of, read_results, read_samples_by_task, spec_from_results
+from eval.statistics import Comparison, PairedDraws, compare_means, paired_draws_of_features
 from pipeline.errors import EvalError
-from pipeline.types import Json
+from pipeline.types import Json, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +26,70 @@ class TaskComparison:
     higher_is_better: bool
     comparison: Comparison
 
-    def has_dropped(self, tolerance: float) -> bool:
+    @property
+    def gain(self) -> float:
+        """Return by how much the second run is better; negative where it is worse."""
+        difference = self.comparison.difference
+        return difference if self.higher_is_better else -difference
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Return whether the whole interval lies on one side of 0."""
+        return self.comparison.low > 0.0 or self.comparison.high < 0.0
+
+    def has_dropped(self, tolerance: float, *, beyond_chance: bool = False) -> bool:
         """Return whether the second run is worse by more than `tolerance`.
 
-        The whole interval must lie on the worse side: chance alone does not fail a gate.
+        Args:
+            tolerance: Drop that is allowed, in the metric's own unit.
+            beyond_chance: Count only drops whose whole interval lies on the worse side.
         """
-        sign = 1.0 if self.higher_is_better else -1.0
-        worst_case = max(sign * self.comparison.low, sign * self.comparison.high)
-        return sign * self.comparison.difference < -tolerance and worst_case < 0.0
+        return self.gain < -tolerance and (self.is_beyond_chance or not beyond_chance)
 
 
-def compare_runs(first: Path, second: Path, *, seed: int = 0) -> list[TaskComparison]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two runs on the tasks they share."""
+
+    first: str
+    """Name of the run to compare with."""
+    second: str
+    tasks: tuple[TaskComparison, ...]
+    macro: Comparison | None
+    """Of the unweighted mean over tasks; `None` where no metric can be averaged."""
+    only_first: tuple[str, ...]
+    """Tasks that the second run lacks."""
+    only_second: tuple[str, ...]
+
+    @property
+    def worst(self) -> TaskComparison:
+        """Return the task with the smallest gain."""
+        return min(self.tasks, key=lambda item: item.gain)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return everything as JSON."""
+        return {
+            "schema_version": 1,
+            "first": self.first,
+            "second": self.second,
+            "macro": None if self.macro is None else asdict(self.macro),
+            "worst_task": self.worst.task,
+            "tasks": {
+                item.task: {
+                    "metric": item.metric,
+                    "higher_is_better": item.higher_is_better,
+                    "gain": item.gain,
+                    "is_beyond_chance": item.is_beyond_chance,
+                    **asdict(item.comparison),
+                }
+                for item in self.tasks
+            },
+            "only_first": [*self.only_first],
+            "only_second": [*self.only_second],
+        }
+
+
+def compare_runs(first: Path, second: Path, *, seed: int = 0) -> RunComparison:
     """Compare the headline metrics of the tasks that two runs share.
 
     Args:
@@ -42,10 +98,11 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> list[TaskCompar
         seed: Of the bootstrap.
 
     Raises:
-        EvalError: A folder is no finished evaluation (EVL020 to EVL023), the runs share no task
+        EvalError: A folder is no finished evaluation (EVL020 to EVL025), the runs share no task
             (EVL050), or answered different rows of one (EVL051).
     """
-    tasks = [read_results(folder)["tasks"] for folder in (first, second)]
+    results = [read_results(folder) for folder in (first, second)]
+    tasks = [part["tasks"] for part in results]
     shared = [task for task in tasks[0] if task in tasks[1]]
     if not shared:
         raise EvalError(
@@ -53,37 +110,87 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> list[TaskCompar
             f"no task in common: {_listed(tasks[0])} and {_listed(tasks[1])}",
             where=f"{first}, {second}",
         )
-    for task in shared:
-        if tasks[0][task]["data_sha256"] != tasks[1][task]["data_sha256"]:
-            raise EvalError(
-                "EVL051",
-                "the two runs answered different rows of this task",
-                where=task,
-                hint="Evaluate both with the same data, split, max_rows and seed",
-            )
-    samples = [_pairs_by_task(folder) for folder in (first, second)]
-    found = []
-    for task in shared:
-        spec = spec_from_results(task, tasks[0][task])
-        metric = METRICS[tasks[0][task]["headline"]]
-        pairs = [part[task] for part in samples]
+    samples = [
+        read_samples_by_task(folder, part)
+        for folder, part in zip((first, second), tasks, strict=True)
+    ]
+    found: list[TaskComparison] = []
+    averaged: list[PairedDraws] = []
+    for place, task in enumerate(shared):
+        entries = (tasks[0][task], tasks[1][task])
+        _check_same_rows(task, *entries)
+        metric = METRICS[entries[0]["headline"]]
+        draws = compare_rows(
+            metric,
+            (samples[0][task], samples[1][task]),
+            spec_from_results(task, entries[0]),
+            # Tasks count as independent, so each draws its own rows.
+            seed=seed + place,
+        )
+        if metric.higher_is_better:
+            averaged.append(draws)
         found.append(
             TaskComparison(
                 task=task,
                 metric=metric.name,
                 higher_is_better=metric.higher_is_better,
-                comparison=compare(metric, pairs[0], pairs[1], spec, seed=seed),
+                comparison=draws.comparison,
             )
         )
-    return found
+    return RunComparison(
+        first=str(results[0].get("name") or first.name),
+        second=str(results[1].get("name") or second.name),
+        tasks=tuple(found),
+        macro=compare_means(averaged) if averaged else None,
+        only_first=tuple(task for task in tasks[0] if task not in tasks[1]),
+        only_second=tuple(task for task in tasks[1] if task not in tasks[0]),
+    )
+
+
+def compare_rows(
+    metric: Metric,
+    rows: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
+    spec: TaskSpec,
+    *,
+    seed: int = 0,
+) -> PairedDraws:
+    """Compare the samples of two runs on one task.
+
+    Args:
+        metric: What is compared.
+        rows: Rows of `samples.jsonl` of the first and the second run, in the same order.
+        spec: The task.
+        seed: Of the bootstrap.
+
+    Raises:
+        EvalError: They are not answers to the same rows (EVL051).
+    """
+    keys = [[(row["key"], row["target"]) for row in part] for part in rows]
+    if keys[0] != keys[1]:
+        raise _different_rows(spec.id)
+    features = (_row_features(metric, rows[0], spec), _row_features(metric, rows[1], spec))
+    return paired_draws_of_features(metric, features, seed=seed, clusters_N=clusters_of(rows[0]))
+
+
+def _row_features(metric: Metric, rows: Sequence[Mapping[str, Any]], spec: TaskSpec) -> FloatArray:
+    if metric.is_mean and all(metric.name in row.get("score", {}) for row in rows):
+        return np.asarray([[row["score"][metric.name]] for row in rows], dtype=np.float64)
+    return metric.row_features([(row["parsed"], row["target"]) for row in rows], spec)
+
+
+def _check_same_rows(task: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+    if first["data_sha256"] != second["data_sha256"]:
+        raise _different_rows(task)
+
+
+def _different_rows(task: str) -> EvalError:
+    return EvalError(
+        "EVL051",
+        "the two runs answered different rows of this task",
+        where=task,
+        hint="Evaluate both with the same data, split, max_rows and seed",
+    )
 
 
 def _listed(tasks: Mapping[str, Any]) -> str:
     return ", ".join(list(tasks)[:3])
-
-
-def _pairs_by_task(folder: Path) -> dict[str, list[tuple[Json, Json]]]:
-    pairs: dict[str, list[tuple[Json, Json]]] = {}
-    for row in read_samples(folder):
-        pairs.setdefault(row["task"], []).append((row["parsed"], row["target"]))
-    return pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -32,8 +33,12 @@ def describe_environment() -> dict[str, Json]:
     }
 
 
+@functools.cache
 def find_git_commit() -> str | None:
-    """Return the commit of the source tree, with `+changes` when files differ from it."""
+    """Return the commit of the source tree, with `+changes` when files differ from it.
+
+    Asked once per process: what runs is what was imported.
+    """
     folder = Path(__file__).resolve().parent
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:

@@ -2,9 +2,9 @@
 
     EvalTask -> Request -> Prompt -> Prediction -> Score -> TaskResult
 
-Guaranteed: every row of a task is in the denominator of its metrics; a run that was killed gives
-the same `samples.jsonl`, byte by byte, as one that was not (on the same hardware). Not covered:
-two processes that write into one folder at the same time.
+Guaranteed: every row of a task is in the denominator of its metrics; a run that was killed, or was
+shared by several processes, gives the same `samples.jsonl`, byte by byte, as one that was not (on
+the same hardware). Not covered: two evaluations that write into one folder at the same time.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from eval.backends.base import Backend, Prompt
 from eval.environment import describe_environment
 from eval.journal import Journal
 from eval.metrics import Pairs, metrics_of
-from eval.parsers import parse_answer
+from eval.parsers import parse_answer, with_scores
 from eval.progress import Progress, SilentProgress
 from eval.results import (
     RESULTS_NAME,
@@ -44,6 +44,7 @@ from eval.tasks import (
     build_requests,
     check_tasks,
     data_sha256,
+    find_clusters,
     majority_pairs,
     select_rows,
 )
@@ -56,6 +57,17 @@ from pipeline.types import (
     Score,
     TaskExample,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """Several processes that share one evaluation and one file system."""
+
+    rank: int
+    world_size: int
+    wait: Callable[[], None]
+    """Returns when all processes have called it."""
+
 
 SETTINGS_NAME = "evaluation.json"
 """What is evaluated and how; written first, and compared when a run goes on."""
@@ -72,6 +84,7 @@ def evaluate(
     asking: Asking | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> EvalResult:
     """Evaluate a backend on tasks, and write `results.json` and `samples.jsonl`.
 
@@ -87,6 +100,8 @@ def evaluate(
         asking: Wording and kind of requests.
         seed: Of the sample and the bootstrap.
         progress: Told about every batch.
+        processes: Where several share the work: the others call `answer_share` with the same
+            arguments, this one (rank 0) counts and writes.
 
     Raises:
         EvalError: The tasks cannot be evaluated (EVL001 to EVL015), the folder holds another
@@ -94,35 +109,30 @@ def evaluate(
         OutputError: The folder cannot be written.
     """
     started = time.monotonic()
-    asking = asking or Asking()
-    progress = progress or SilentProgress()
-    check_tasks(tasks)
-    rows = [select_rows(task, max_rows, seed=seed) for task in tasks]
+    asking, progress = asking or Asking(), progress or SilentProgress()
+    runners = _runners(tasks, max_rows=max_rows, asking=asking, seed=seed)
     described = backend.describe()
-    fingerprints = {task.spec.id: data_sha256(part) for task, part in zip(tasks, rows, strict=True)}
-    settings: dict[str, Json] = {
-        "backend": described,
-        "asking": asdict(asking),
-        "seed": seed,
-        "tasks": cast("Json", fingerprints),
-    }
-    _claim_folder(output_folder, settings)
+    how: dict[str, Json] = {"asking": asdict(asking), "seed": seed}
+    fingerprints: Json = {runner.name: runner.fingerprint for runner in runners}
+    _claim_folder(output_folder, {"backend": described, **how, "tasks": fingerprints})
     results: list[TaskResult] = []
     samples: list[Sample] = []
     with Journal(output_folder) as journal:
-        for task, part in zip(tasks, rows, strict=True):
-            fingerprint = fingerprints[task.spec.id]
-            runner = _TaskRunner(task, part, fingerprint, asking=asking, seed=seed)
+        if processes is not None:
+            _answer_share(runners, backend, journal, progress=progress, processes=processes)
+            journal.read()
+            progress = SilentProgress()
+        for runner in runners:
             results.append(runner.run(backend, journal, progress))
             samples.extend(runner.samples)
         write_samples(output_folder, samples)
     about: dict[str, Json] = {
         **described,
+        **how,
         "data_root_kind": data_root_kind,
-        "asking": asdict(asking),
-        "seed": seed,
         "max_rows": max_rows,
         "environment": describe_environment(),
+        "num_processes": 1 if processes is None else processes.world_size,
         "seconds": round(time.monotonic() - started, 3),
     }
     result = EvalResult(
@@ -133,6 +143,55 @@ def evaluate(
     return result
 
 
+def answer_share(
+    backend: Backend,
+    tasks: Sequence[EvalTask],
+    *,
+    output_folder: Path,
+    processes: Processes,
+    max_rows: int | None = None,
+    asking: Asking | None = None,
+    seed: int = 0,
+) -> None:
+    """Answer this process's share of the rows, and wait for the others.
+
+    For the processes beside the one that calls `evaluate`; arguments as there.
+    """
+    runners = _runners(tasks, max_rows=max_rows, asking=asking or Asking(), seed=seed)
+    with Journal(output_folder, rank=processes.rank) as journal:
+        _answer_share(runners, backend, journal, progress=SilentProgress(), processes=processes)
+
+
+def _runners(
+    tasks: Sequence[EvalTask], *, max_rows: int | None, asking: Asking, seed: int
+) -> list[_TaskRunner]:
+    check_tasks(tasks)
+    rows = [select_rows(task, max_rows, seed=seed) for task in tasks]
+    return [
+        _TaskRunner(task, part, asking=asking, seed=seed)
+        for task, part in zip(tasks, rows, strict=True)
+    ]
+
+
+def _answer_share(
+    runners: Sequence[_TaskRunner],
+    backend: Backend,
+    journal: Journal,
+    *,
+    progress: Progress,
+    processes: Processes,
+) -> None:
+    """Answer every `world_size`-th batch, counted over all tasks; batches stay whole."""
+    num_batches = 0
+    for runner in runners:
+        prompts, limit = runner.prompts(backend)
+        batches = backend.batches(prompts, max_new_tokens=limit)
+        own = batches[(processes.rank - num_batches) % processes.world_size :: processes.world_size]
+        num_batches += len(batches)
+        runner.answer(backend, own, journal, limit=limit, progress=progress)
+    processes.wait()
+
+
 class _TaskRunner:
     """One task from rows to numbers."""
 
@@ -140,51 +199,80 @@ class _TaskRunner:
         self,
         task: EvalTask,
         rows: Sequence[TaskExample],
-        fingerprint: str,
         *,
         asking: Asking,
         seed: int,
     ) -> None:
         self._task = task
         self._rows = rows
-        self._fingerprint = fingerprint
+        self.name = task.spec.id
+        self.fingerprint = data_sha256(rows)
         self._seed = seed
         self._metrics = metrics_of(task.spec)
-        self._requests = build_requests(rows, task.spec, asking)
+        self._asking = asking
+        self._clusters_N = find_clusters(rows, task.spec)
         self.samples: list[Sample] = []
+
+    def prompts(self, backend: Backend) -> tuple[list[Prompt], int]:
+        """Return the prompts, and the limit of an answer's tokens."""
+        requests = build_requests(self._rows, self._task.spec, self._asking)
+        limit = answer_limit(self._task, backend.longest_gold_answer(requests))
+        return backend.prompts(requests, max_new_tokens=limit), limit
+
+    def answer(
+        self,
+        backend: Backend,
+        batches: Sequence[Sequence[Prompt]],
+        journal: Journal,
+        *,
+        limit: int,
+        progress: Progress,
+    ) -> dict[str, Prediction]:
+        """Return the answers by key: those of the journal, and new ones for the rest."""
+        progress.start(self.name, sum(len(batch) for batch in batches))
+        answers: dict[str, Prediction] = {}
+        for batch in batches:
+            missing = _missing(batch, journal, as_a_whole=backend.neighbours_matter)
+            asked = {prompt.key for prompt in missing}
+            known = journal.find([prompt for prompt in batch if prompt.key not in asked]) or []
+            new = journal.add(_answer(backend, missing, limit)) if missing else []
+            answers.update((prediction.key, prediction) for prediction in (*known, *new))
+            progress.advance(self.name, len(batch))
+        return answers
 
     def run(self, backend: Backend, journal: Journal, progress: Progress) -> TaskResult:
         started = time.monotonic()
         spec = self._task.spec
-        progress.start(spec.id, len(self._rows))
-        limit = answer_limit(self._task, backend.longest_gold_answer(self._requests))
-        prompts = backend.prompts(self._requests, max_new_tokens=limit)
-        answers: dict[str, Prediction] = {}
-        for batch in backend.batches(prompts, max_new_tokens=limit):
-            predictions = journal.find(batch)
-            if predictions is None:
-                predictions = journal.add(_answer(backend, batch, limit))
-            answers.update((prediction.key, prediction) for prediction in predictions)
-            progress.advance(spec.id, len(batch))
+        prompts, limit = self.prompts(backend)
+        batches = backend.batches(prompts, max_new_tokens=limit)
+        answers = self.answer(backend, batches, journal, limit=limit, progress=progress)
         self.samples = [
-            self._sample(row, prompt, answers[row.key])
-            for row, prompt in zip(self._rows, prompts, strict=True)
+            self._sample(place, prompt, answers[prompt.key]) for place, prompt in enumerate(prompts)
         ]
         result = self._result(prompts, limit, time.monotonic() - started)
         headline = result.metrics[result.headline]
         progress.finish(spec.id, f"{result.headline} {headline.value:.3f}")
         return result
 
-    def _sample(self, row: TaskExample, prompt: Prompt, prediction: Prediction) -> Sample:
+    def _sample(self, place: int, prompt: Prompt, prediction: Prediction) -> Sample:
+        row = self._rows[place]
+        reason = "prompt_too_long" if prompt.is_too_long else prediction.failure
         parsed = (
-            ParseFailure(code="prompt_too_long", excerpt="")
-            if prompt.is_too_long
+            ParseFailure(code=reason, excerpt="")
+            if reason
             else parse_answer(prediction.text, row, self._task.spec)
         )
         failure = parsed if isinstance(parsed, ParseFailure) else None
-        value: Json = None if isinstance(parsed, ParseFailure) else parsed
+        value: Json = None
+        if not isinstance(parsed, ParseFailure):
+            value = with_scores(parsed, prediction, self._task.spec)
+        # A row without an answer is wrong, also where "no call" would be the right answer.
         values = {
-            metric.name: metric.row_value(value, row.target, self._task.spec)
+            metric.name: 0.0
+            if reason and metric.higher_is_better
+            else metric.row_value(
+                prediction.text if metric.of_text else value, row.target, self._task.spec
+            )
             for metric in self._metrics
         }
         return Sample(
@@ -193,6 +281,7 @@ class _TaskRunner:
             prediction=prediction,
             choice_tokens=tuple(len(ids) for ids in prompt.choice_ids),
             score=Score(key=row.key, parsed=value, values=values, failure=failure),
+            cluster=None if self._clusters_N is None else int(self._clusters_N[place]),
         )
 
     def _values(self, pairs: Pairs, samples: Sequence[Sample] = ()) -> dict[str, MetricValue]:
@@ -206,7 +295,9 @@ class _TaskRunner:
                 features_NK = metric.row_features(pairs, self._task.spec)
             found[metric.name] = MetricValue(
                 value=metric.of_features(features_NK),
-                standard_error=standard_error_of_features(metric, features_NK, seed=self._seed),
+                standard_error=standard_error_of_features(
+                    metric, features_NK, seed=self._seed, clusters_N=self._clusters_N
+                ),
             )
         return found
 
@@ -221,6 +312,7 @@ class _TaskRunner:
             split=task.split,
             source=without_local_folders(task.source),
             num_rows=len(self._rows),
+            num_clusters=None if self._clusters_N is None else int(self._clusters_N.max()) + 1,
             metrics=self._values(pairs, self.samples),
             majority=None
             if task.majority_answer is None
@@ -229,9 +321,16 @@ class _TaskRunner:
             num_cut_off=sum(sample.prediction.finish_reason == "length" for sample in self.samples),
             decoding={"requests": cast("Json", dict(kinds)), "max_new_tokens": limit},
             prompts_sha256=digest.hexdigest(),
-            data_sha256=self._fingerprint,
+            data_sha256=self.fingerprint,
             seconds=seconds,
         )
+
+
+def _missing(batch: Sequence[Prompt], journal: Journal, *, as_a_whole: bool) -> list[Prompt]:
+    """Return the prompts to ask; half a batch is asked as a whole where neighbours matter."""
+    if as_a_whole:
+        return [] if journal.find(batch) is not None else list(batch)
+    return [prompt for prompt in batch if journal.find([prompt]) is None]
 
 
 def _answer(backend: Backend, batch: Sequence[Prompt], limit: int) -> list[Prediction]:

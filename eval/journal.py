@@ -1,7 +1,8 @@
 """Answers on disk while an evaluation runs, so that a killed run goes on where it stopped.
 
-Rows are appended batch by batch. A torn last line is not counted; a row is taken again only if
-its prompt is the same, so changed data or wording are asked anew.
+Rows are appended batch by batch, by each process into a file of its own. A torn last line is not
+counted; a row is taken again only if its prompt is the same, so changed data or wording are asked
+anew. Rows that a server failed to answer are asked again too.
 """
 
 from __future__ import annotations
@@ -18,19 +19,31 @@ from pipeline.files import output_errors
 from pipeline.types import Prediction
 
 JOURNAL_NAME = "samples.partial.jsonl"
+_NAME_OF_RANK = "samples.partial.{rank}.jsonl"
 _DIGITS = 6
 
 
 class Journal:
     """The answers of one output folder; a context manager."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read what earlier runs left in `folder`."""
-        self._path = folder / JOURNAL_NAME
+    def __init__(self, folder: Path, *, rank: int = 0) -> None:
+        """Read what earlier runs left in `folder`; write to the file of process `rank`."""
+        self._folder = folder
+        self._path = folder / (_NAME_OF_RANK.format(rank=rank) if rank else JOURNAL_NAME)
         self._known: dict[str, Prediction] = {}
-        for row in (*_rows(folder / SAMPLES_NAME, "output"), *_rows(self._path, "text")):
-            self._known[row.key] = row
         self._stream: IO[str] | None = None
+        self.read()
+
+    def read(self) -> None:
+        """Read the answers of all processes so far."""
+        for row in _rows(self._folder / SAMPLES_NAME, "output"):
+            self._known[row.key] = row
+        for path in self._all_paths():
+            self._known.update((row.key, row) for row in _rows(path, "text"))
+
+    def _all_paths(self) -> list[Path]:
+        others = sorted(self._folder.glob(_NAME_OF_RANK.format(rank="*")))
+        return [*others, self._folder / JOURNAL_NAME]
 
     def __enter__(self) -> Journal:
         """Open for appending.
@@ -76,19 +89,21 @@ class Journal:
         """
         assert self._stream is not None, "use the journal as a context manager"
         rounded = [_rounded(prediction) for prediction in predictions]
+        answered = [item for item in rounded if item.finish_reason != "failed"]
         with output_errors(self._path):
-            self._stream.write("".join(_line(prediction) for prediction in rounded))
+            self._stream.write("".join(_line(prediction) for prediction in answered))
             self._stream.flush()
         return rounded
 
     def remove(self) -> None:
-        """Delete the file: the evaluation is complete.
+        """Delete the files of all processes: the evaluation is complete.
 
         Raises:
-            OutputError: The file cannot be deleted.
+            OutputError: A file cannot be deleted.
         """
         with output_errors(self._path):
-            self._path.unlink(missing_ok=True)
+            for path in self._all_paths():
+                path.unlink(missing_ok=True)
 
 
 def _rounded(prediction: Prediction) -> Prediction:
@@ -101,6 +116,7 @@ def _rounded(prediction: Prediction) -> Prediction:
         ),
         prompt_sha256=prediction.prompt_sha256,
         finish_reason=prediction.finish_reason,
+        failure=prediction.failure,
     )
 
 
@@ -123,6 +139,8 @@ def _rows(path: Path, text_name: str) -> Iterator[Prediction]:
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)
+            if row["finish_reason"] == "failed":
+                continue
             choices = row.get("choices")
             values = None if choices is None else choices["log_likelihood"]
             yield Prediction(

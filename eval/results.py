@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.errors import EvalError
 from pipeline.files import open_atomic, read_json
 from pipeline.types import Json, Prediction, Score, TaskExample, TaskSpec
@@ -43,6 +46,8 @@ class Sample:
     choice_tokens: tuple[int, ...] = ()
     """Tokens per choice, which the length-normalised likelihood divides by."""
     score: Score
+    cluster: int | None = None
+    """Number of the row's source, where rows of the task share sources."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the row of `samples.jsonl`."""
@@ -59,6 +64,8 @@ class Sample:
             "score": dict(self.score.values),
             "failure": None if failure is None else failure.code,
         }
+        if self.cluster is not None:
+            row["cluster"] = self.cluster
         sums = prediction.choice_log_likelihoods
         if sums is not None:
             lengths = self.choice_tokens or (1,) * len(sums)
@@ -85,6 +92,8 @@ class TaskResult:
     """Value of each metric when every row gets the train split's most frequent answer."""
     failures: Mapping[str, int] = field(default_factory=dict)
     """How many rows could not be parsed, by reason. They count as wrong."""
+    num_clusters: int | None = None
+    """Distinct sources, where rows share sources; errors are then those of sources, not rows."""
     num_cut_off: int = 0
     """Answers that ran into the length limit."""
     decoding: Mapping[str, Json] = field(default_factory=dict)
@@ -108,6 +117,7 @@ class TaskResult:
             "split": self.split,
             "source": self.source,
             "num_rows": self.num_rows,
+            "num_clusters": self.num_clusters,
             "headline": self.headline,
             "metrics": _values_to_json(self.metrics),
             "majority": None if self.majority is None else _values_to_json(self.majority),
@@ -249,6 +259,38 @@ def read_samples(folder: Path) -> Iterator[dict[str, Any]]:
                     hint="The file was cut off or edited; evaluate again",
                 ) from error
             yield row
+
+
+def read_samples_by_task(folder: Path, tasks: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of `samples.jsonl` by task, as many as `results.json` counted.
+
+    Args:
+        folder: A run folder.
+        tasks: The tasks of its `results.json`.
+
+    Raises:
+        EvalError: As `read_samples`; rows are missing, doubled or of no task (EVL025).
+    """
+    by_task: dict[str, list[dict[str, Any]]] = {task: [] for task in tasks}
+    for row in read_samples(folder):
+        by_task.setdefault(row["task"], []).append(row)
+    for task, rows in by_task.items():
+        num_rows = tasks[task]["num_rows"] if task in tasks else 0
+        if len(rows) != num_rows or len({row["key"] for row in rows}) != num_rows:
+            raise EvalError(
+                "EVL025",
+                f"{len(rows)} rows of {task}, {RESULTS_NAME} counts {num_rows}, each key once",
+                where=folder / SAMPLES_NAME,
+                hint="The file was cut off or edited; evaluate again",
+            )
+    return by_task
+
+
+def clusters_of(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.int64] | None:
+    """Return the number of the source of each row, or `None` where rows share none."""
+    if not rows or any(row.get("cluster") is None for row in rows):
+        return None
+    return np.asarray([row["cluster"] for row in rows], dtype=np.int64)
 
 
 def spec_from_results(task_id: str, entry: Mapping[str, Any]) -> TaskSpec:

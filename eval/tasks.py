@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
+
+import numpy as np
 
 from eval.answers import answer_type
 from eval.backends.base import Request, RequestKind
 from eval.metrics import Pairs, metrics_of
+from eval.statistics import Clusters
 from pipeline.errors import EvalError, PipelineError, PipelineErrors, did_you_mean, raise_all
 from pipeline.files import sha256_of_json
 from pipeline.functions.dialects import DIALECTS
@@ -24,6 +27,9 @@ RequestChoice = Literal["auto", "generate", "choices"]
 MAX_CHOICES = 64
 """`auto` scores closed answer sets up to this size by likelihood; larger ones are generated."""
 
+MIN_SHARED_CHARACTERS = 100
+"""Shorter texts are equal by chance and tell nothing about a common source."""
+
 CHAT_TEMPLATE = "chat_template"
 """Function format that leaves the wording of calls to the model's own chat template."""
 
@@ -35,6 +41,7 @@ _NEW_TOKENS: dict[TaskKind, int] = {
     "multiple_choice": 8,
     "token_classification": 1024,
     "multi_label": 128,
+    "soft_label": 32,
     "regression": 16,
     "extractive_qa": 128,
     "text": 256,
@@ -132,9 +139,16 @@ def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) 
     """Return what is put to the backend for each row.
 
     Raises:
-        EvalError: The function format is unknown (EVL015).
+        EvalError: The function format (EVL015) or the kind of request (EVL016) is unknown.
         RecipeError: The style is unknown.
     """
+    if asking.request not in get_args(RequestChoice):
+        raise EvalError(
+            "EVL016",
+            f"no kind of request {asking.request!r}",
+            where="request",
+            hint=did_you_mean(asking.request, get_args(RequestChoice)),
+        )
     render_calls = None
     if asking.function_format != CHAT_TEMPLATE:
         if asking.function_format not in DIALECTS:
@@ -158,7 +172,7 @@ def candidate_answers(example: TaskExample, spec: TaskSpec) -> tuple[str, ...]:
     shape = answer_type(spec)
     if shape == "option":
         return tuple(option_letter(index) for index in range(len(example.choices or ())))
-    if shape == "label":
+    if shape in {"label", "scored_label", "soft_label"}:
         return tuple(example.choices or spec.labels or ())
     return ()
 
@@ -193,6 +207,8 @@ def find_majority_answer(examples: Iterable[TaskExample], spec: TaskSpec) -> Jso
     if shape == "number":
         ordered = sorted(float(cast("float", target)) for target in targets)
         return ordered[len(ordered) // 2]
+    if shape == "soft_label":
+        return _most_votes(cast("list[dict[str, float]]", targets))
     if shape == "tags":
         targets = [tag for target in targets for tag in cast("list[Json]", target)]
     texts = [json.dumps(target, sort_keys=True) for target in targets]
@@ -202,9 +218,42 @@ def find_majority_answer(examples: Iterable[TaskExample], spec: TaskSpec) -> Jso
     return cast("Json", json.loads(min(winners, key=lambda text: order.get(text, len(order)))))
 
 
+def _most_votes(targets: Sequence[Mapping[str, float]]) -> str:
+    """Return the label with the largest share over all rows."""
+    votes: Counter[str] = Counter()
+    for target in targets:
+        votes.update(target)
+    return max(votes, key=votes.__getitem__)
+
+
 def majority_pairs(rows: Sequence[TaskExample], spec: TaskSpec, answer: Json) -> Pairs:
     """Return (majority answer in parsed form, target) per row."""
     return [(_as_parsed(answer, row, spec), row.target) for row in rows]
+
+
+def find_clusters(rows: Sequence[TaskExample], spec: TaskSpec) -> Clusters | None:
+    """Return the number of the source of each row, or `None` where no two rows share one.
+
+    Rows share a source when the input that the annotation names in `cluster` is equal; without
+    that, when their longest text of at least `MIN_SHARED_CHARACTERS` is: questions about one
+    passage, several calls for one long request.
+    """
+    named = spec.settings.get("cluster")
+    numbers: dict[str, int] = {}
+    found = []
+    for place, row in enumerate(rows):
+        source = _source_of(row, None if named is None else str(named))
+        name = f"row {place}" if source is None else f"source {source}"
+        found.append(numbers.setdefault(name, len(numbers)))
+    return np.asarray(found, dtype=np.int64) if len(numbers) < len(rows) else None
+
+
+def _source_of(row: TaskExample, named: str | None) -> str | None:
+    if named is not None:
+        return json.dumps(row.inputs.get(named), sort_keys=True)
+    texts = [value for value in row.inputs.values() if isinstance(value, str)]
+    longest = max(texts, key=len, default="")
+    return longest if len(longest) >= MIN_SHARED_CHARACTERS else None
 
 
 def data_sha256(rows: Sequence[TaskExample]) -> str:
@@ -221,6 +270,8 @@ def _as_parsed(answer: Json, row: TaskExample, spec: TaskSpec) -> Json:
     shape = answer_type(spec)
     if shape == "tags":
         return [answer for _ in cast("list[Json]", row.target)]
+    if shape == "scored_label":
+        return {"label": answer, "scores": None}
     if shape == "text" and isinstance(answer, list):
         return answer[0] if answer else ""
     return answer

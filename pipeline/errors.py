@@ -7,6 +7,7 @@ Every mistake a user can make ends in a `PipelineError`: one line, no traceback,
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class PipelineError(Exception):
     """A user's mistake, printed as `where: what, got, allowed. Hint. [CODE]`."""
 
     exit_code = EXIT_USER_ERROR
+    is_of_one_process = False
+    """Whether one process of several met it alone, and must tell the user itself."""
 
     def __init__(
         self,
@@ -60,6 +63,11 @@ class PipelineError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes whole: `Exception` alone would lose the keyword arguments."""
+        rebuild = functools.partial(type(self), where=self.where, hint=self.hint)
+        return rebuild, (self.code, self.message)
 
     def __str__(self) -> str:
         """Return the one line a user reads."""
@@ -135,6 +143,10 @@ class PipelineErrors(PipelineError):
             raise ValueError("PipelineErrors needs at least one error")
         super().__init__(errors[0].code, errors[0].message, where=errors[0].where)
         self.errors: tuple[PipelineError, ...] = tuple(errors)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes with all errors."""
+        return PipelineErrors, (self.errors,)
 
     def __str__(self) -> str:
         """Return one line per error."""

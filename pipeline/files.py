@@ -8,6 +8,8 @@ network file systems that do not honour rename.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -131,22 +133,89 @@ def staged_folder(path: Path) -> Iterator[Path]:
         staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield staged
-            _write_manifest(staged)
             staged.chmod(0o755)
-            _replace_folder(staged, path)
+            seal_folder(staged, path)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
 
 
+def seal_folder(staged: Path, path: Path) -> None:
+    """Write the manifest of a filled folder and move it to `path`, so that it outlasts a crash.
+
+    Args:
+        staged: Beside `path`, with all its files written and closed.
+        path: Final name; a folder that is already there is replaced.
+
+    Raises:
+        OSError: The folder cannot be read or moved.
+        OutputError: The manifest cannot be written.
+    """
+    _write_manifest(staged)
+    _replace_folder(staged, path)
+
+
 def is_complete_folder(path: Path) -> bool:
     """Return whether `path` holds exactly what its manifest lists, byte for byte."""
+    return folder_fault(path) is None
+
+
+def folder_fault(path: Path) -> str | None:
+    """Return how a folder differs from its manifest, or `None` where it does not."""
     try:
         manifest = read_json(path / MANIFEST_NAME)
         listed = cast("dict[str, str]", cast("dict[str, Json]", manifest)["files"])
-        return listed == _hash_files(path)
+        found = _hash_files(path)
+        differing = [name for name in listed if name in found and listed[name] != found[name]]
+    except FileNotFoundError:
+        return f"it has no {MANIFEST_NAME}, so it was never finished"
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return f"its {MANIFEST_NAME} cannot be read"
+    kinds = (
+        ("missing", sorted(set(listed) - set(found))),
+        ("changed since it was written", differing),
+        ("not in its manifest", sorted(set(found) - set(listed))),
+    )
+    return next((f"{', '.join(names)}: {kind}" for kind, names in kinds if names), None)
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Let one process of this machine at a time work on `path`; others wait.
+
+    The lock ends with the process that holds it, however it ends. It only saves double work:
+    where a file system has no locks, whoever is first to rename still wins.
+
+    Raises:
+        OutputError: The folder of `path` cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(lock)
+    try:
+        yield
+    finally:
+        # Removed while it is held, so that nobody can be waiting for the file and get it unnoticed.
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(lock: Path) -> int:
+    """Return a descriptor that holds the lock file, which is still in its place."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}:
+                return descriptor
+            os.close(descriptor)
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def is_inside(path: Path, root: Path) -> bool:
@@ -168,7 +237,10 @@ def _write_manifest(folder: Path) -> None:
         if file.is_file():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
+        else:
+            _fsync_folder(file)
     write_json(folder / MANIFEST_NAME, {"files": cast("Json", _hash_files(folder))})
+    _fsync_folder(folder)
 
 
 def _replace_folder(staged: Path, path: Path) -> None:

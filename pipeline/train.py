@@ -12,14 +12,18 @@ from pathlib import Path
 
 from pipeline.errors import EXIT_OK, PipelineError, RecipeError
 from pipeline.recipe import Recipe, load_recipe
+from pipeline.training.command import train
 
 _USAGE = "python -m pipeline.train RECIPE [--field value ...]"
 _HELP = f"""usage: {_USAGE}
 
 Trains the adapter that RECIPE (a YAML file) describes. Any field can be given on the command line
 too, e.g. --learning_rate 1e-4 --mixture.temperature 3 --tasks '[codah, pubmedqa]'.
+--resume auto goes on from the newest whole checkpoint of the run; without one it starts afresh.
+SIGTERM and SIGUSR1 save a checkpoint and leave with exit code 75.
 On several processes:
   accelerate launch --config_file accelerate_configs/<x>.yaml -m pipeline.train RECIPE ..."""
+_RESUME = "--resume"
 EXIT_INTERRUPTED = 130
 """Stopped with Ctrl-C, as shells count it."""
 
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train(read_arguments(given))
     except PipelineError as error:
         # Every process meets the same mistake; one of them tells it.
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("RANK", "0") == "0" or error.is_of_one_process:
             sys.stderr.write(f"{error}\n")
         return error.exit_code
     except KeyboardInterrupt:
@@ -57,32 +61,13 @@ def read_arguments(arguments: Sequence[str]) -> Recipe:
         raise RecipeError(
             "REC009", "no recipe file given", where="command line", hint=f"Usage: {_USAGE}"
         )
-    return load_recipe(Path(arguments[0]), arguments[1:])
+    fields = [_resume_field(argument) for argument in arguments[1:]]
+    return load_recipe(Path(arguments[0]), fields)
 
 
-def train(recipe: Recipe) -> None:
-    """Train the adapter that `recipe` describes, quietly but for the progress display.
-
-    Raises:
-        PipelineError: See `pipeline.training.run.run_training`.
-    """
-    from pipeline.training.early_checks import check_recipe
-
-    check_recipe(recipe)
-    from pipeline.models.quiet import quiet_libraries
-
-    quiet_libraries()
-    from rich.console import Console
-
-    from pipeline.training.run import run_training
-
-    console = Console(stderr=True, highlight=False)
-    result = run_training(recipe, console)
-    if os.environ.get("RANK", "0") == "0":
-        console.print(
-            f"{result.num_steps} steps in {result.train_seconds:.1f} s; adapter: {result.adapter}",
-            soft_wrap=True,
-        )
+def _resume_field(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return f"--resume_from_checkpoint{equals}{value}" if name == _RESUME else argument
 
 
 if __name__ == "__main__":

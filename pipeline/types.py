@@ -34,6 +34,7 @@ TaskKind = Literal[
     "multiple_choice",
     "token_classification",
     "multi_label",
+    "soft_label",
     "regression",
     "extractive_qa",
     "relation",
@@ -53,6 +54,31 @@ ContextSide = Literal["left", "right", "both", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkedExample:
+    """An example shown as a part of the instruction."""
+
+    inputs: dict[str, Json]
+    target: Json
+    choices: tuple[str, ...] | None = None
+    explanation: str = ""
+    wrong_answer: str | None = None
+    """What must not be answered, as the model would write it; `None` shows the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGuide:
+    """What an annotator of the task would be told, beside the instruction."""
+
+    definition: str = ""
+    """What to do, which answers there are, and how to write them."""
+    avoid: tuple[str, ...] = ()
+    """Mistakes that are often made."""
+    examples: tuple[WorkedExample, ...] = ()
+    negatives: tuple[WorkedExample, ...] = ()
+    """Examples of wrong answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
     """What every stage after normalising must know about a task."""
 
@@ -68,6 +94,8 @@ class TaskSpec:
     """Names in `eval.metrics.METRICS`; the first is the headline metric."""
     settings: Mapping[str, Json] = field(default_factory=dict)
     """Options of the kind, e.g. `{"granular": "names"}` or `{"reverse_complement": true}`."""
+    guide: TaskGuide | None = None
+    """Longer instructions, for the styles that show them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +145,8 @@ class Message:
     """Function whose result a `tool` turn holds."""
     trainable: bool = False
     """Whether the model learns to produce this turn."""
+    num_kept: int = 0
+    """Characters at the start of `content` that are never cut, such as a long instruction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +205,10 @@ class Prediction:
     choice_log_likelihoods: tuple[float, ...] | None = None
     """Summed log-likelihood of each of the example's choices, where they were scored."""
     prompt_sha256: str = ""
-    finish_reason: Literal["stop", "length", "choice", "given"] = "stop"
+    finish_reason: Literal["stop", "length", "choice", "given", "failed"] = "stop"
+    """`failed`: there is no answer, for the reason in `failure`."""
+    failure: str | None = None
+    """Short reason, e.g. `server_timeout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,11 @@ class Backend(Protocol):
     resumed run computes each row beside the same neighbours, and its file is equal byte by byte.
     """
 
+    @property
+    def neighbours_matter(self) -> bool:
+        """Whether the rows of a batch change each other's numbers, if only in the last digits."""
+        ...
+
     def describe(self) -> dict[str, Json]:
         """Return what answers, as JSON: names, weights fingerprint, number formats, limits.
 

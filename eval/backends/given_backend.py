@@ -25,6 +25,8 @@ class GivenBackend:
     A key without an answer gets the empty answer, which counts as a failure: no row is dropped.
     """
 
+    neighbours_matter = False
+
     def __init__(self, answers: dict[str, str], *, name: str, sha256: str = "") -> None:
         """Keep `answers` (key -> text).
 

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 DEFAULT_MAX_LENGTH = 4096
 """Tokens of prompt and answer together, where the model allows that many."""
 
-_CPU_BATCH_TOKENS = 8_192
+_CPU_BATCH_TOKENS = 16_384
 _GPU_BATCH_TOKENS = 65_536
 _MAX_ROWS = 256
 
 
 class TransformersBackend:
     """A `Backend` around a loaded model and its tokenizer."""
+
+    neighbours_matter = True
 
     def __init__(
         self,
@@ -175,7 +177,7 @@ class TransformersBackend:
         """Answer a batch; in halves where it does not fit into memory."""
         if batch[0].is_too_long:
             return [_no_answer(prompt) for prompt in batch]
-        with _evaluation_mode(self._model):
+        with _evaluation_mode(self._model, batch[0].request.conversation.task):
             try:
                 return answer(batch)
             except torch.OutOfMemoryError as error:
@@ -195,9 +197,9 @@ def _no_answer(prompt: Prompt) -> Prediction:
     return Prediction(key=prompt.key, text="", prompt_sha256=prompt.sha256, finish_reason="length")
 
 
-def _group(prompt: Prompt) -> tuple[bool, str]:
-    """Return what prompts of one batch have in common."""
-    return prompt.is_too_long, prompt.request.kind
+def _group(prompt: Prompt) -> tuple[bool, str, str]:
+    """Return what prompts of one batch have in common; adapters may differ by task."""
+    return prompt.is_too_long, prompt.request.kind, prompt.request.conversation.task
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -218,11 +220,18 @@ def _device_name(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Switch dropout off, and back to what it was: the model may be in training."""
+def _evaluation_mode(model: PreTrainedModel, task: str) -> Iterator[None]:
+    """Switch dropout off, and back to what it was: the model may be in training.
+
+    Adapters that know tasks are told `task`; for one they were not trained on they use only what
+    their tasks share.
+    """
+    from pipeline.adapters.batch_tasks import active_task
+
     was_training = model.training
     model.eval()
     try:
-        yield
+        with active_task(model, task, or_none=True):
+            yield
     finally:
         model.train(was_training)

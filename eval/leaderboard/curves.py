@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.leaderboard.board import Run
+from eval.leaderboard.training_runs import find_run_folder
 
 METRICS_NAME = "metrics.jsonl"
 MAX_POINTS = 160
@@ -43,12 +44,9 @@ def find_curves(runs: Sequence[Run]) -> list[TrainingCurves]:
     """
     files: dict[Path, str] = {}
     for run in runs:
-        if run.folder is not None and run.kind == "adapter":
-            folder = run.folder.resolve()
-            for place in (folder, *folder.parents[:2]):
-                if (place / METRICS_NAME).is_file():
-                    files.setdefault(place / METRICS_NAME, place.name)
-                    break
+        folder = find_run_folder(run, METRICS_NAME)
+        if folder is not None:
+            files.setdefault(folder / METRICS_NAME, folder.name)
     found = [TrainingCurves(name=name, curves=_read_curves(path)) for path, name in files.items()]
     return [item for item in found if item.curves]
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.answers import answer_type
+from eval.compare import compare_rows
 from eval.leaderboard.board import Column, Leaderboard, Run
 from eval.metrics import METRICS
-from eval.results import read_samples, spec_from_results
-from eval.statistics import Comparison, compare
+from eval.results import read_samples_by_task, spec_from_results
+from eval.statistics import Comparison
 from pipeline.types import TaskSpec
 
 NUM_SHOWN_ROWS = 8
@@ -72,19 +73,15 @@ def build_details(board: Leaderboard) -> list[TaskDetails]:
     """Return the details of every task of the leaderboard.
 
     Raises:
-        EvalError: A run's samples are missing or damaged (EVL022, EVL023).
+        EvalError: A run's samples are missing or damaged (EVL022, EVL023, EVL025).
     """
     runs = [run for run in board.runs if run.folder is not None]
-    samples = {run.name: _samples_by_task(run) for run in runs}
+    samples = {
+        run.name: read_samples_by_task(run.folder, run.entries)
+        for run in runs
+        if run.folder is not None
+    }
     return [_task_details(column, runs, samples) for column in board.columns]
-
-
-def _samples_by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
-    by_task: dict[str, list[dict[str, Any]]] = {}
-    assert run.folder is not None
-    for row in read_samples(run.folder):
-        by_task.setdefault(row["task"], []).append(row)
-    return by_task
 
 
 def _task_details(
@@ -157,11 +154,8 @@ def _differences(
             run.entries[column.task]["data_sha256"] == base.entries[column.task]["data_sha256"]
         )
         if run is not base and same_rows:
-            pairs = [
-                [(row["parsed"], row["target"]) for row in rows[name]]
-                for name in (base.name, run.name)
-            ]
-            found[run.name] = compare(metric, pairs[0], pairs[1], spec)
+            part = (rows[base.name], rows[run.name])
+            found[run.name] = compare_rows(metric, part, spec).comparison
     return found
 
 

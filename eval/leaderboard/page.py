@@ -11,6 +11,8 @@ from eval.leaderboard.board import Leaderboard, Run, display_name
 from eval.leaderboard.charts import bar_track, colours, curve_chart, dot
 from eval.leaderboard.curves import TrainingCurves
 from eval.leaderboard.details import TaskDetails
+from eval.leaderboard.extra_sections import extra_sections
+from eval.leaderboard.extras import Extras
 from eval.leaderboard.markup import Html, element
 from eval.leaderboard.script import SCRIPT
 from eval.leaderboard.style import STYLE
@@ -23,7 +25,10 @@ _DATA_NAMES = {"embedded": "generated", "mirror": "local mirror", "hub": "hub"}
 
 
 def build_page(
-    board: Leaderboard, details: Sequence[TaskDetails], curves: Sequence[TrainingCurves]
+    board: Leaderboard,
+    details: Sequence[TaskDetails],
+    curves: Sequence[TrainingCurves],
+    extras: Extras,
 ) -> str:
     """Return the page as HTML text."""
     colour = colours(board.runs)
@@ -33,6 +38,7 @@ def build_page(
         element(
             "main",
             table_section(board, colour),
+            *extra_sections(board, extras),
             tasks_section(board, details, colour),
             *(_curves_section(item, board) for item in curves),
             _method_section(board, colour),

@@ -206,6 +206,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .method th, .method td { text-align: left; padding: 7px 14px; font-size: 13px;
   border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere;
   min-width: 130px; }
+.method.wide { min-width: 860px; }
+.method.wide th, .method.wide td { min-width: 70px; }
 .method tbody tr:last-child > * { border-bottom: 0; }
 .method tbody th { font-weight: 500; color: var(--muted); white-space: nowrap; }
 .method thead th { font-weight: 600; }

@@ -93,16 +93,25 @@ def _row_argument_f1(parsed: Json, target: Json, _spec: TaskSpec) -> float:
 
 
 def _call_ast_accuracy(parsed: Json, target: Json, _spec: TaskSpec) -> float:
-    # The checker is loaded only by the tasks that need it.
-    from eval.bfcl.verdicts import check_answer
-
-    key = cast("dict[str, Any]", target)
     calls = [
         FunctionCall(
             name=cast("str", item["name"]), arguments=cast("dict[str, Json]", item["arguments"])
         )
         for item in _items(parsed)
     ]
+    return _official_verdict(calls, target)
+
+
+def _unparsed_ast(target: Json, _spec: TaskSpec) -> float:
+    # Officially a text that cannot be decoded calls nothing, which is right where nothing fits.
+    return _official_verdict(None, target)
+
+
+def _official_verdict(calls: list[FunctionCall] | None, target: Json) -> float:
+    # The checker is loaded only by the tasks that need it.
+    from eval.bfcl.verdicts import check_answer
+
+    key = cast("dict[str, Any]", target)
     is_right, _ = check_answer(
         calls,
         functions=key["functions"],
@@ -135,5 +144,10 @@ ARGUMENT_F1 = Metric(
 )
 """Micro F1 of (function, argument, value)."""
 
-CALL_AST_ACCURACY = Metric(name="call_ast_accuracy", needs=("bfcl_calls",), row=_call_ast_accuracy)
+CALL_AST_ACCURACY = Metric(
+    name="call_ast_accuracy",
+    needs=("bfcl_calls",),
+    row=_call_ast_accuracy,
+    failure=_unparsed_ast,
+)
 """Share of rows the Berkeley Function Calling Leaderboard's checker accepts."""

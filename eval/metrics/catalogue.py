@@ -8,10 +8,14 @@ from eval.answers import answer_type
 from eval.metrics.calls import ARGUMENT_F1, CALL_AST_ACCURACY, CALL_EXACT_MATCH, NAME_F1
 from eval.metrics.entities import ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL, TOKEN_ACCURACY
 from eval.metrics.labels import ACCURACY, MACRO_F1, MCC
+from eval.metrics.lenient import BOX_COMPAT_EXACT_MATCH, BOX_COMPAT_F1, BOX_COMPAT_ROUGE_L
 from eval.metrics.metric import Metric
 from eval.metrics.numbers import MEAN_ABSOLUTE_ERROR, PEARSON, SPEARMAN
+from eval.metrics.rankings import NDCG, RECIPROCAL_RANK, TOP_1
+from eval.metrics.scores import AUPRC, AUROC
 from eval.metrics.sets import EXAMPLE_SET_F1, SET_F1, SET_MATCH
-from eval.metrics.text import ANSWER_F1, EXACT_MATCH, ROUGE_L
+from eval.metrics.soft import MAJORITY_ACCURACY, SOFT_ACCURACY
+from eval.metrics.text import ANSWER_F1, EXACT_MATCH, LIST_F1, ROUGE_L
 from pipeline.errors import EvalError, did_you_mean, raise_all
 from pipeline.types import TaskSpec
 
@@ -21,7 +25,11 @@ METRICS: dict[str, Metric] = {
     "mcc": MCC,
     "exact_match": EXACT_MATCH,
     "answer_f1": ANSWER_F1,
+    "list_f1": LIST_F1,
     "rouge_l": ROUGE_L,
+    "box_compat_exact_match": BOX_COMPAT_EXACT_MATCH,
+    "box_compat_f1": BOX_COMPAT_F1,
+    "box_compat_rouge_l": BOX_COMPAT_ROUGE_L,
     "entity_f1": ENTITY_F1,
     "entity_precision": ENTITY_PRECISION,
     "entity_recall": ENTITY_RECALL,
@@ -29,6 +37,13 @@ METRICS: dict[str, Metric] = {
     "set_f1": SET_F1,
     "example_set_f1": EXAMPLE_SET_F1,
     "set_match": SET_MATCH,
+    "soft_accuracy": SOFT_ACCURACY,
+    "majority_accuracy": MAJORITY_ACCURACY,
+    "auroc": AUROC,
+    "auprc": AUPRC,
+    "reciprocal_rank": RECIPROCAL_RANK,
+    "ndcg": NDCG,
+    "top_1": TOP_1,
     "spearman": SPEARMAN,
     "pearson": PEARSON,
     "mean_absolute_error": MEAN_ABSOLUTE_ERROR,

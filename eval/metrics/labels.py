@@ -14,12 +14,19 @@ from pipeline.types import Json, TaskSpec
 _UNPARSED = -1
 
 
+def label_of(parsed: Json) -> Json:
+    """Return the label of an answer that may carry scores too."""
+    return parsed["label"] if isinstance(parsed, dict) else parsed
+
+
 def _is_same(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    parsed = label_of(parsed)
     return float(type(parsed) is type(target) and parsed == target)
 
 
 def _class_ids(pairs: Pairs, _spec: TaskSpec) -> FloatArray:
     """Return (target class, predicted class) per row, shape `[N, 2]`."""
+    pairs = [(label_of(parsed), target) for parsed, target in pairs]
     names = sorted({str(value) for pair in pairs for value in pair if value is not None})
     ids = {name: index for index, name in enumerate(names)}
     rows = [
@@ -60,17 +67,23 @@ def _mcc(features_U2: FloatArray, counts_BU: FloatArray) -> FloatArray:
     return ratio(covariance_B, scale_B, empty=0.0)
 
 
-ACCURACY = Metric(name="accuracy", needs=("label", "option", "text"), row=_is_same)
+ACCURACY = Metric(name="accuracy", needs=("label", "scored_label", "option", "text"), row=_is_same)
 """Share of rows whose answer is the target."""
 
 MACRO_F1 = Metric(
     name="macro_f1",
-    needs=("label", "option"),
+    needs=("label", "scored_label", "option"),
     row=_is_same,
     features=_class_ids,
     value=_macro_f1,
 )
 """F1 per class, averaged over the classes that occur as target or as prediction."""
 
-MCC = Metric(name="mcc", needs=("label", "option"), row=_is_same, features=_class_ids, value=_mcc)
+MCC = Metric(
+    name="mcc",
+    needs=("label", "scored_label", "option"),
+    row=_is_same,
+    features=_class_ids,
+    value=_mcc,
+)
 """Matthews correlation coefficient of any number of classes (Gorodkin 2004); 0 is chance."""

@@ -37,12 +37,31 @@ def answer_words(text: str) -> list[str]:
 
 def _answer_f1(parsed: Json, target: Json, _spec: TaskSpec) -> float:
     predicted = answer_words(cast("str", parsed))
-    return max(_word_f1(predicted, answer_words(gold)) for gold in _golds(target))
+    return max(word_f1(predicted, answer_words(gold)) for gold in _golds(target))
 
 
-def _word_f1(predicted: list[str], gold: list[str]) -> float:
+def word_f1(predicted: list[str], gold: list[str]) -> float:
+    """Return F1 of two multisets of words."""
     num_hits = sum((Counter(predicted) & Counter(gold)).values())
     return f1_of_counts(num_hits, len(predicted), len(gold))
+
+
+def _list_counts(parsed: Json, target: Json) -> tuple[int, int, int]:
+    """Return (hits, answered, asked for) of a list of answers; each answer is hit once."""
+    answered = list_items(cast("str", parsed)) if parsed is not None else [()]
+    wanted = list_items(", ".join(_golds(target)))
+    num_hits = sum((Counter(answered) & Counter(wanted)).values())
+    return num_hits, len(answered), len(wanted)
+
+
+def list_items(text: str) -> list[tuple[str, ...]]:
+    """Return the parts between commas as words, each part once."""
+    parts = (tuple(answer_words(part)) for part in text.split(","))
+    return list(dict.fromkeys(part for part in parts if part and part != ("none",)))
+
+
+def _list_f1(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    return f1_of_counts(*_list_counts(parsed, target))
 
 
 def rouge_words(text: str) -> list[str]:
@@ -69,10 +88,11 @@ def longest_common_subsequence(first: list[str], second: list[str]) -> int:
 
 def _rouge_l(parsed: Json, target: Json, _spec: TaskSpec) -> float:
     predicted = rouge_words(cast("str", parsed))
-    return max(_rouge_l_words(predicted, rouge_words(gold)) for gold in _golds(target))
+    return max(rouge_l_of_words(predicted, rouge_words(gold)) for gold in _golds(target))
 
 
-def _rouge_l_words(predicted: list[str], gold: list[str]) -> float:
+def rouge_l_of_words(predicted: list[str], gold: list[str]) -> float:
+    """Return F1 of the longest common subsequence of two lists of words."""
     if not predicted or not gold:
         return 0.0
     return f1_of_counts(longest_common_subsequence(gold, predicted), len(predicted), len(gold))
@@ -80,7 +100,7 @@ def _rouge_l_words(predicted: list[str], gold: list[str]) -> float:
 
 EXACT_MATCH = Metric(
     name="exact_match",
-    needs=("text", "label", "names", "arguments", "calls", "ranking"),
+    needs=("text", "label", "names", "arguments", "calls", "ranking", "label_set"),
     row=_exact_match,
 )
 """Answer equal to a target but for white space around it."""
@@ -90,3 +110,6 @@ ANSWER_F1 = Metric(name="answer_f1", needs=("text",), row=_answer_f1)
 
 ROUGE_L = Metric(name="rouge_l", needs=("text",), row=_rouge_l)
 """F1 of the longest common subsequence of words, without stemming (Lin 2004)."""
+
+LIST_F1 = Metric(name="list_f1", needs=("text",), row=_list_f1)
+"""F1 between the answers listed with commas, averaged over rows (as BioASQ scores lists)."""

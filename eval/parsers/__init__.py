@@ -1,5 +1,5 @@
 """Parsers: text of a model in, a value or a typed failure out; nothing is executed."""
 
-from eval.parsers.parse import parse_answer
+from eval.parsers.parse import parse_answer, with_scores
 
-__all__ = ["parse_answer"]
+__all__ = ["parse_answer", "with_scores"]

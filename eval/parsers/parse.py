@@ -17,13 +17,15 @@ from eval.parsers.values import (
     parse_number,
     parse_span,
 )
-from pipeline.types import Json, ParseFailure, TaskExample, TaskSpec
+from pipeline.types import Json, ParseFailure, Prediction, TaskExample, TaskSpec
 
 _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 def parse_answer(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
     """Return the value of an answer, or why it has none.
+
+    Of a `scored_label` only the label is in the text; `with_scores` adds the rest.
 
     The answer is read as `pipeline.templates.answers` writes gold answers; a first `<think>`
     part is left out. Text of a model is never executed.
@@ -41,6 +43,14 @@ def parse_answer(text: str, example: TaskExample, spec: TaskSpec) -> Json | Pars
     if not answer.strip():
         return failure("empty", text)
     return _PARSERS[answer_type(spec)](answer, example, spec)
+
+
+def with_scores(parsed: Json, prediction: Prediction, spec: TaskSpec) -> Json:
+    """Return a parsed answer with the likelihoods of the labels, where its shape has them."""
+    if answer_type(spec) != "scored_label":
+        return parsed
+    scores = prediction.choice_log_likelihoods
+    return {"label": parsed, "scores": None if scores is None else list(scores)}
 
 
 def _label(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
@@ -68,8 +78,17 @@ def _text(text: str, _example: TaskExample, spec: TaskSpec) -> Json | ParseFailu
     return parse_span(text) if spec.kind == "extractive_qa" else text.strip()
 
 
+def _benchmark_calls(text: str, example: TaskExample, _spec: TaskSpec) -> Json | ParseFailure:
+    # The benchmark's decoders are loaded only by the tasks that need them.
+    from eval.parsers.benchmark_calls import parse_benchmark_calls
+
+    return parse_benchmark_calls(text, cast("dict[str, Json]", example.target))
+
+
 _PARSERS: dict[AnswerType, Callable[[str, TaskExample, TaskSpec], Json | ParseFailure]] = {
     "label": _label,
+    "scored_label": _label,
+    "soft_label": _label,
     "option": _option,
     "label_set": _label_set,
     "ranking": lambda text, example, _spec: parse_ranking(text, example.choices or ()),
@@ -80,5 +99,5 @@ _PARSERS: dict[AnswerType, Callable[[str, TaskExample, TaskSpec], Json | ParseFa
     "names": lambda text, _example, _spec: parse_names(text),
     "arguments": lambda text, _example, _spec: parse_arguments(text),
     "calls": lambda text, _example, _spec: parse_call_list(text),
-    "bfcl_calls": lambda text, _example, _spec: parse_call_list(text),
+    "bfcl_calls": _benchmark_calls,
 }

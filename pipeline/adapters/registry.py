@@ -7,9 +7,9 @@ refused where the folder says which base it was trained on, and where shapes do 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.errors import AdapterError
@@ -23,19 +23,34 @@ ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
 
-def build_adapter_config(adapter: AdapterSettings) -> PeftConfig:
-    """Return the PEFT configuration of an adapter."""
-    return _BUILDERS[adapter.type](adapter)
+def build_adapter_config(adapter: AdapterSettings, task_names: Sequence[str] = ()) -> PeftConfig:
+    """Return the PEFT configuration of an adapter.
+
+    Args:
+        adapter: What to build.
+        task_names: Names behind the task ids of batches; types that know tasks keep them.
+
+    Raises:
+        ValueError: The options do not fit together.
+    """
+    if adapter.type == "lora":
+        return _build_lora(adapter)
+    return _build_routed(adapter, task_names)
 
 
 def attach_adapter(
-    model: PreTrainedModel, adapter: AdapterSettings, *, keep_base_dtype: bool = False
+    model: PreTrainedModel,
+    adapter: AdapterSettings,
+    *,
+    task_names: Sequence[str] = (),
+    keep_base_dtype: bool = False,
 ) -> PeftModel:
     """Add a fresh adapter to `model`; only its weights are trainable afterwards.
 
     Args:
         model: The base; its linear layers are replaced in place.
         adapter: What to add.
+        task_names: Names behind the task ids of batches.
         keep_base_dtype: Keep adapter weights in the base's dtype instead of float32, which
             ZeRO-3 needs for bases that are not quantised.
 
@@ -48,9 +63,11 @@ def attach_adapter(
     module_names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules()} - {""})
     try:
         adapted = get_peft_model(
-            model, build_adapter_config(adapter), autocast_adapter_dtype=not keep_base_dtype
+            model,
+            build_adapter_config(adapter, task_names),
+            autocast_adapter_dtype=not keep_base_dtype,
         )
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise AdapterError(
             "ADP001",
             f"the adapter does not fit the model: {_first_line(error)}",
@@ -176,11 +193,47 @@ def _build_lora(adapter: AdapterSettings) -> PeftConfig:
         modules_to_save=None if saved is None else list(saved),
         use_rslora=adapter.use_rslora,
         use_dora=adapter.use_dora,
+        init_lora_weights="pissa" if adapter.init == "pissa" else True,
         bias="none",
     )
 
 
-_BUILDERS: dict[Literal["lora"], Callable[[AdapterSettings], PeftConfig]] = {"lora": _build_lora}
+_ROUTED_OPTIONS = (
+    "preset",
+    "router",
+    "num_active_ranks",
+    "block_size",
+    "num_b_factors",
+    "num_shared_ranks",
+    "score",
+    "router_task_input",
+    "router_low_rank",
+    "share_router",
+    "balance_rate",
+    "normalise_ranks",
+    "feature_gate",
+    "task_rank",
+    "task_mixing",
+    "ranks_per_group",
+)
+
+
+def _build_routed(adapter: AdapterSettings, task_names: Sequence[str]) -> PeftConfig:
+    from pipeline.adapters.routed_config import CONFIGS
+
+    targets, saved = adapter.target_modules, adapter.modules_to_save
+    options = {name: getattr(adapter, name) for name in _ROUTED_OPTIONS}
+    return CONFIGS[adapter.type](
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.lora_alpha,
+        lora_dropout=adapter.lora_dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        modules_to_save=None if saved is None else list(saved),
+        task_names=list(task_names),
+        task_groups=[list(group) for group in adapter.task_groups or ()],
+        **{name: value for name, value in options.items() if value is not None},
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -144,8 +144,13 @@ def load_catalogue(folders: Sequence[Path] | None = None) -> Catalogue:
     """
     errors: list[PipelineError] = []
     found: dict[str, DatasetAnnotation] = {}
+    seen: set[Path] = set()
     for folder in folders if folders is not None else [builtin_folder()]:
         for file in annotation_files(folder):
+            # A folder may be named both on the command line and in the recipe.
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
             try:
                 annotation = annotation_from(load_yaml(file), family=family_of(file, folder))
             except PipelineErrors as several:

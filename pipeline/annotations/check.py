@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from pipeline.annotations.catalogue import annotation_files, family_of
+from pipeline.annotations.data_labels import compile_label_values, label_order
 from pipeline.annotations.evaluation import Functions
 from pipeline.annotations.expressions import FUNCTION_NAMES
 from pipeline.annotations.field_values import FieldValues, compile_fields
 from pipeline.annotations.outcomes import RowSkipped
+from pipeline.annotations.parts import Golden
 from pipeline.annotations.references import functions_in
 from pipeline.annotations.row_evaluation import RowPipeline
 from pipeline.annotations.row_operations import Lookup
-from pipeline.annotations.schema import DatasetAnnotation, Golden, load_annotation
+from pipeline.annotations.schema import DatasetAnnotation, load_annotation
 from pipeline.errors import AnnotationError, PipelineError, PipelineErrors
 from pipeline.types import Json
 
@@ -23,20 +26,33 @@ GoldenFunction = Callable[[DatasetAnnotation, Golden], list[FieldValues]]
 """Turns a golden row into the values of its examples."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check of annotation files found."""
+
+    errors: list[PipelineError]
+    """Every mistake, in the order of the files; empty when all is well."""
+    annotations: list[DatasetAnnotation]
+    """Those that could be loaded, one per file."""
+
+
 def check_files(
     paths: Sequence[Path], *, functions: Functions | None = None
 ) -> list[PipelineError]:
+    """Return every mistake in annotation files, see `check_annotations`."""
+    return check_annotations(paths, functions=functions).errors
+
+
+def check_annotations(paths: Sequence[Path], *, functions: Functions | None = None) -> Checked:
     """Check annotation files, and folders of them.
 
     Args:
         paths: YAML files or folders.
         functions: Implementations of the functions that `function:` may name; golden rows of
             annotations that use others are not run.
-
-    Returns:
-        Every mistake, in the order of the files; empty when all is well.
     """
     errors: list[PipelineError] = []
+    annotations: list[DatasetAnnotation] = []
     owners: dict[str, Path] = {}
     for path, family in _files(paths, errors):
         try:
@@ -47,10 +63,11 @@ def check_files(
         except PipelineError as error:
             errors.append(error)
             continue
+        annotations.append(annotation)
         errors.extend(_repeated_ids(annotation, path, owners))
         broken = _compile_errors(annotation)
         errors.extend(broken or _checked_golden(annotation, functions or {}))
-    return errors
+    return Checked(errors, annotations)
 
 
 def _files(paths: Sequence[Path], errors: list[PipelineError]) -> Iterator[tuple[Path, str]]:
@@ -92,7 +109,9 @@ def _compile_errors(annotation: DatasetAnnotation) -> list[PipelineError]:
 
 def functions_used(annotation: DatasetAnnotation) -> tuple[str, ...]:
     """Return the names of the functions that an annotation uses, in the order of first use."""
-    return tuple(dict.fromkeys(functions_in(annotation.fields, annotation.rows)))
+    tasks = annotation.expanded() if annotation.views else (annotation,)
+    names = (name for task in tasks for name in functions_in(task.fields, task.rows))
+    return tuple(dict.fromkeys(names))
 
 
 def _checked_golden(annotation: DatasetAnnotation, functions: Functions) -> list[PipelineError]:
@@ -110,11 +129,15 @@ def golden_values(
         AnnotationError: The row holds something that the annotation does not know.
     """
     task = annotation.expanded()[0]
-    names = None if task.labels is not None else _expected_labels(task)
     pipeline = RowPipeline(task, functions=functions, side_file=lambda name: golden.files[name])
+    made = pipeline.run("train", lambda split: [(0, golden.row)] if split == "train" else [])
+    rows = list(made)
+    names = None if task.listed_labels is not None else _expected_labels(task)
+    if task.has_labels_from_data:
+        values_of = compile_label_values(task, functions)
+        names = label_order([*(names or ()), *(v for _, row in rows for v in values_of(row))])
     evaluate = compile_fields(task, functions, class_names=names)
     found = []
-    rows = pipeline.run("train", lambda split: [(0, golden.row)] if split == "train" else [])
     for name, row in rows:
         try:
             found.append(evaluate(row, name))
@@ -123,7 +146,7 @@ def golden_values(
     return found
 
 
-def _expected_labels(annotation: DatasetAnnotation) -> list[str] | None:
+def _expected_labels(annotation: DatasetAnnotation) -> tuple[str, ...] | None:
     """Return the labels that golden rows expect, for an annotation that lists none."""
     found: dict[str, None] = {}
     for golden in annotation.golden:
@@ -132,7 +155,7 @@ def _expected_labels(annotation: DatasetAnnotation) -> list[str] | None:
             for item in target if isinstance(target, list) else [target]:
                 if isinstance(item, str):
                     found[item] = None
-    return sorted(found) or None
+    return tuple(sorted(found)) or None
 
 
 def check_golden(
@@ -148,29 +171,50 @@ def check_golden(
         One error per row that differs or cannot be run.
     """
     errors: list[PipelineError] = []
-    for position, golden in enumerate(annotation.golden):
+    for case in _cases(annotation):
+        position, expected, which = case.position, case.expected, case.which
         loc = ("golden", position)
         try:
-            found = evaluate_row(annotation, golden)
+            found = evaluate_row(case.task, case.golden)
         except KeyError as error:
             message = f"golden[{position}]: the side file {error.args[0]!r} is not under `files`"
             errors.append(AnnotationError("ANN170", message, where=annotation.mark(loc)))
             continue
         except PipelineError as error:
-            message = f"golden[{position}]: {error.message}"
+            message = f"golden[{position}]: {which}{error.message}"
             errors.append(
                 AnnotationError(error.code, message, where=annotation.mark(loc), hint=error.hint)
             )
             continue
-        difference = _difference(golden, found)
+        difference = _difference(expected, found)
         if difference:
-            message = f"golden[{position}]: {difference}"
+            message = f"golden[{position}]: {which}{difference}"
             errors.append(AnnotationError("ANN171", message, where=annotation.mark(loc)))
     return errors
 
 
-def _difference(golden: Golden, found: list[FieldValues]) -> str | None:
-    expected = golden.expected()
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A golden row, and what it must become in one view."""
+
+    position: int
+    golden: Golden
+    task: DatasetAnnotation
+    expected: list[dict[str, Json]]
+    which: str = ""
+
+
+def _cases(annotation: DatasetAnnotation) -> Iterator[_Case]:
+    by_view = {task.view: task for task in reversed(annotation.expanded())}
+    for position, golden in enumerate(annotation.golden):
+        yield _Case(position, golden, annotation, golden.expected())
+        # A view that is already expanded is checked for itself only.
+        for view in golden.views if annotation.views else ():
+            expected = golden.expected_in(view)
+            yield _Case(position, golden, by_view[view], expected, f"view {view!r}: ")
+
+
+def _difference(expected: list[dict[str, Json]], found: list[FieldValues]) -> str | None:
     if len(expected) != len(found):
         return f"the row gives {len(found)} examples, {len(expected)} are expected"
     for position, (wanted, got) in enumerate(zip(expected, found, strict=True)):

@@ -7,7 +7,7 @@ plain dict of columns and bound names and is never changed.
 from __future__ import annotations
 
 import json
-import operator
+import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from pipeline.annotations import expressions as ex
 from pipeline.annotations.cleaning import compile_steps, list_of, parse_json
+from pipeline.annotations.comparisons import COMPARISONS
 from pipeline.annotations.outcomes import RowSkipped, as_text, kind_of, raw_key
 from pipeline.annotations.paths import Scope, compile_path, follow
 from pipeline.annotations.patterns import matcher
@@ -226,13 +227,15 @@ class _Compiler:
             )
             for span in node.spans
         ]
+        blank = " " if node.blanks else ""
 
         def run(scope: Scope) -> Json:
             whole = as_text(text(scope))
             placed = [_placed(whole, scope, span) for span in spans]
             # From the back, so that earlier positions stay valid.
             for start, end, name in sorted(placed, reverse=True):
-                whole = f"{whole[:start]}[{name}] {whole[start:end]} [/{name}]{whole[end:]}"
+                mention = f"{blank}{whole[start:end]}{blank}"
+                whole = f"{whole[:start]}[{name}]{mention}[/{name}]{whole[end:]}"
             return whole
 
         return run
@@ -308,6 +311,58 @@ class _Compiler:
 
         return run
 
+    def mean(self, node: ex.Mean) -> Evaluator:
+        items = self.expression(node.items)
+
+        def run(scope: Scope) -> Json:
+            found = [_number(item) for item in list_of(items(scope))]
+            if not found:
+                raise RowSkipped("no number to take the mean of")
+            return math.fsum(found) / len(found)
+
+        return run
+
+    def argmax(self, node: ex.Argmax) -> Evaluator:
+        items = self.expression(node.items)
+
+        def run(scope: Scope) -> Json:
+            found = items(scope)
+            values = found if isinstance(found, dict) else dict(enumerate(list_of(found)))
+            numbers = {key: _number(value) for key, value in values.items()}
+            best = [key for key, value in numbers.items() if value == max(numbers.values())]
+            if len(best) != 1:
+                raise RowSkipped("no largest value")
+            return best[0]
+
+        return run
+
+    def zip(self, node: ex.Zip) -> Evaluator:
+        members = {name: self.expression(member) for name, member in node.members.items()}
+
+        def run(scope: Scope) -> Json:
+            lists = [list_of(member(scope)) for member in members.values()]
+            if len({len(found) for found in lists}) > 1:
+                raise RowSkipped("lists of `zip` differ in length")
+            return [dict(zip(members, values, strict=True)) for values in zip(*lists, strict=True)]
+
+        return run
+
+    def sort(self, node: ex.Sort) -> Evaluator:
+        items, by = self.expression(node.items), self.expression(node.by)
+
+        def run(scope: Scope) -> Json:
+            found = list_of(items(scope))
+            keys: list[Any] = [
+                by({**scope, "item": item, "index": i}) for i, item in enumerate(found)
+            ]
+            try:
+                order = sorted(range(len(found)), key=keys.__getitem__, reverse=node.descending)
+            except TypeError:
+                raise RowSkipped("values of `sort` cannot be compared") from None
+            return [found[position] for position in order]
+
+        return run
+
     def function(self, node: ex.Function) -> Evaluator:
         of, options = self.expression(node.of), dict(node.options)
         function = self.functions.get(node.name)
@@ -339,12 +394,22 @@ _BUILDERS: dict[type, Callable[..., Evaluator]] = {
     ex.First: _Compiler.first,
     ex.Pick: _Compiler.pick,
     ex.Majority: _Compiler.majority,
+    ex.Mean: _Compiler.mean,
+    ex.Argmax: _Compiler.argmax,
+    ex.Zip: _Compiler.zip,
+    ex.Sort: _Compiler.sort,
     ex.Function: _Compiler.function,
 }
 
 
 def _skip(reason: str) -> Json:
     raise RowSkipped(reason)
+
+
+def _number(value: Json) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise RowSkipped(f"{kind_of(value)} where a number is needed")
+    return value
 
 
 def _inserted(value: Json) -> str:
@@ -393,41 +458,3 @@ def _placed(whole: str, scope: Scope, span: _SpanParts) -> tuple[int, int, str]:
     if mention is not None and whole[start:end] != mention:
         raise RowSkipped("a span differs from its mention")
     return start, end, name
-
-
-def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Json, Json], bool]:
-    def compare(left: Json, right: Json) -> bool:
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        texts = isinstance(left, str) and isinstance(right, str)
-        return (numbers or texts) and test(left, right)
-
-    return compare
-
-
-def _is_type(value: Json, name: Json) -> bool:
-    return kind_of(value).removeprefix("a ") == name
-
-
-def _contains(left: Json, right: Json) -> bool:
-    if isinstance(left, str):
-        return isinstance(right, str) and right in left
-    return isinstance(left, list | dict) and right in left
-
-
-COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": _ordered(operator.lt),
-    "le": _ordered(operator.le),
-    "gt": _ordered(operator.gt),
-    "ge": _ordered(operator.ge),
-    "in": lambda left, right: isinstance(right, list) and left in right,
-    "not_in": lambda left, right: not (isinstance(right, list) and left in right),
-    "null": lambda left, right: (left is None) == right,
-    "truthy": lambda left, right: bool(left) == right,
-    "contains": _contains,
-    "starts": lambda left, right: isinstance(left, str) and left.startswith(str(right)),
-    "ends": lambda left, right: isinstance(left, str) and left.endswith(str(right)),
-    "is": _is_type,
-}
-"""What each comparison of a condition means."""

@@ -15,7 +15,12 @@ from pipeline.annotations.paths import Path
 from pipeline.types import Json
 from pipeline.yaml_reader import Loc
 
-FUNCTION_NAMES: tuple[str, ...] = ("function_specs", "function_calls", "python_literal")
+FUNCTION_NAMES: tuple[str, ...] = (
+    "function_specs",
+    "function_calls",
+    "python_literal",
+    "granular",
+)
 """Functions that `function:` may name; they are implemented in `pipeline.examples`."""
 
 
@@ -149,6 +154,8 @@ class Mark:
 
     text: Expression
     spans: tuple[MarkedSpan, ...]
+    blanks: bool = True
+    """Whether a blank stands between the marks and the mention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +230,36 @@ class Majority:
 
 
 @dataclass(frozen=True, slots=True)
+class Mean:
+    """`{mean: list}`: the mean of numbers."""
+
+    items: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Argmax:
+    """`{argmax: list}`: position, or member of a map, of the largest number; a tie skips."""
+
+    items: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Zip:
+    """`{zip: {q: list, a: list}}`: lists of one length as one list of maps."""
+
+    members: Mapping[str, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """`{sort: list, by: item.score, descending: true}`: stable; binds `item` and `index`."""
+
+    items: Expression
+    by: Expression
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """`{function: name, of: a, options: {...}}`: a function of this package, by its name."""
 
@@ -254,6 +291,10 @@ Expression = (
     | First
     | Pick
     | Majority
+    | Mean
+    | Argmax
+    | Zip
+    | Sort
     | Function
 )
 

@@ -106,19 +106,29 @@ def _compile_all(
 _Finisher = Callable[[Mapping[str, Json]], tuple[Json, list[str] | None]]
 
 
+def target_function(
+    annotation: DatasetAnnotation, class_names: Sequence[str] | None = None
+) -> Callable[[Mapping[str, Json]], tuple[Json, list[str] | None]]:
+    """Return the function that brings target and choices into the shape of the kind.
+
+    It takes the computed values `$target`, `$choices` and `$tokens` and raises as the function of
+    `compile_fields` does.
+
+    Raises:
+        AnnotationError: The kind needs labels, and there are none.
+    """
+    return _finisher(annotation, annotation.label_table(class_names))
+
+
 def _finisher(annotation: DatasetAnnotation, table: LabelTable | None) -> _Finisher:
     """Return the function that brings target and choices into the shape of the kind."""
     shape = TASK_KINDS[annotation.task].target
     settings = annotation.full_settings()
     if shape in {"label", "labels"}:
-        if table is None:
-            raise AnnotationError(
-                "ANN207",
-                "the labels are not listed, and none are recorded with the data",
-                where=annotation.mark(("fields", "target")),
-                hint="List them under `labels`",
-            )
-        return _label(table) if shape == "label" else _labels(table)
+        known = _needed(annotation, table)
+        return _label(known) if shape == "label" else _labels(known)
+    if shape == "shares":
+        return _shares(_needed(annotation, table))
     if shape == "index":
         return _choice(settings.get("choice_order") == "hashed", settings.get("max_choices"))
     if shape == "calls":
@@ -130,6 +140,49 @@ def _finisher(annotation: DatasetAnnotation, table: LabelTable | None) -> _Finis
     if shape == "anything":
         return lambda scope: (_present(_named(scope["$target"], table)), _names_of(table))
     return _SIMPLE[shape]
+
+
+def _needed(annotation: DatasetAnnotation, table: LabelTable | None) -> LabelTable:
+    if table is None:
+        raise AnnotationError(
+            "ANN207",
+            "the labels are not listed, and none are recorded with the data",
+            where=annotation.mark(("fields", "target")),
+            hint="List them under `labels`, or write `labels: from_data`",
+        )
+    return table
+
+
+def _shares(table: LabelTable) -> _Finisher:
+    """Return the finisher of soft labels: votes or weights become shares that sum to 1."""
+    names = list(table.names)
+
+    def finish(scope: Mapping[str, Json]) -> tuple[Json, list[str] | None]:
+        target = scope["$target"]
+        weights = dict.fromkeys(names, 0.0)
+        if isinstance(target, dict):
+            for raw, weight in target.items():
+                weights[table.name_of(raw)] += _weight(weight)
+        else:
+            given = list_of(target)
+            if len(given) != len(names):
+                message = f"a weight for each of {len(names)} labels is needed, got {len(given)}"
+                raise AnnotationError("ANN214", message, hint="Count votes with {count:, of:}")
+            weights.update(zip(names, map(_weight, given), strict=True))
+        total = math.fsum(weights.values())
+        if total <= 0:
+            raise RowSkipped("no votes")
+        return {name: weight / total for name, weight in weights.items()}, names
+
+    return finish
+
+
+def _weight(value: Json) -> float:
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise RowSkipped(f"{kind_of(value)} where a weight from 0 is needed")
+    return float(value)
 
 
 def _present(target: Json) -> Json:
@@ -186,11 +239,13 @@ def _tags(annotation: DatasetAnnotation, table: LabelTable | None, *, is_plain: 
         found = [tag_name(tag, names) for tag in list_of(scope["$target"])]
         if len(found) != len(list_of(scope["$tokens"])):
             raise RowSkipped("tokens and tags differ in number")
-        if table is not None:
-            found = [table.name_of(tag) for tag in found]
-        return cast("Json", found), None
+        return cast("Json", [known.name_of(tag) for tag in found]), None
 
-    return plain if is_plain else spans
+    if not is_plain:
+        return spans
+    # Tags are read back by their names, so an answer of unknown names could not be scored.
+    known = _needed(annotation, table)
+    return plain
 
 
 def _choice(is_hashed: bool, limit: Json) -> _Finisher:

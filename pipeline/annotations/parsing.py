@@ -10,15 +10,23 @@ from typing import Literal, cast, get_args
 from pipeline.annotations import expressions as ex
 from pipeline.annotations.cleaning import parse_steps
 from pipeline.annotations.outcomes import kind_of
-from pipeline.annotations.paths import Path, parse_path
+from pipeline.annotations.paths import Path
 from pipeline.annotations.patterns import regex_complaint
+from pipeline.annotations.yaml_parts import (
+    Mapping_,
+    flag_at,
+    list_at,
+    only_keys,
+    read_path,
+    text_at,
+    wrong,
+)
 from pipeline.errors import did_you_mean
 from pipeline.types import Json
 from pipeline.yaml_reader import Loc, Problem, excerpt
 
 MAX_TEMPLATE_LENGTH = 4_000
 
-Mapping_ = dict[str, Json]
 _NOTHING = ex.Const(None)
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -32,7 +40,7 @@ def parse_expression(value: Json, loc: Loc, problems: list[Problem]) -> ex.Expre
         problems: Collects mistakes; the returned expression is of no use when one was added.
     """
     if isinstance(value, str):
-        path = _path(value, loc, problems)
+        path = read_path(value, loc, problems)
         return ex.Column(path, loc) if path else _NOTHING
     if isinstance(value, list):
         return ex.Listed(_expressions(value, loc, problems))
@@ -47,7 +55,7 @@ def parse_expression(value: Json, loc: Loc, problems: list[Problem]) -> ex.Expre
         problems.append(Problem((*loc, key), "ANN110", message, did_you_mean(key, FORMS)))
         return _NOTHING
     form = FORMS[heads[0]]
-    fits = _only_keys(value, (heads[0], *form.keys), loc, problems)
+    fits = only_keys(value, (heads[0], *form.keys), loc, problems)
     for key in form.required:
         if key not in value:
             message = f"{heads[0]!r} needs the key {key!r} too"
@@ -65,7 +73,7 @@ def parse_condition(value: Json, loc: Loc, problems: list[Problem]) -> ex.Condit
         return nothing
     for key, build in (("all", ex.AllOf), ("any", ex.AnyOf)):
         if key in value:
-            _only_keys(value, (key,), loc, problems)
+            only_keys(value, (key,), loc, problems)
             items = value[key]
             if not isinstance(items, list) or not items:
                 message = f"{key!r} needs a list of conditions, got {kind_of(items)}"
@@ -76,7 +84,7 @@ def parse_condition(value: Json, loc: Loc, problems: list[Problem]) -> ex.Condit
             ]
             return build(tuple(parts))
     if "not" in value:
-        _only_keys(value, ("not",), loc, problems)
+        only_keys(value, ("not",), loc, problems)
         return ex.Not(parse_condition(value["not"], (*loc, "not"), problems))
     return _comparison(value, loc, problems)
 
@@ -87,7 +95,7 @@ _TYPE_NAMES = ("text", "number", "boolean", "list", "map", "null")
 
 def _comparison(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Condition:
     used = [key for key in value if key in _COMPARISONS]
-    if not _only_keys(value, ("of", *_COMPARISONS), loc, problems):
+    if not only_keys(value, ("of", *_COMPARISONS), loc, problems):
         return ex.AllOf(())
     if "of" not in value or len(used) != 1:
         allowed = ", ".join(_COMPARISONS)
@@ -125,62 +133,13 @@ def _operand_complaint(name: str, operand: Json) -> str | None:
     return None
 
 
-# --- small readers -----------------------------------------------------------------------------
-
-
-def _path(text: str, loc: Loc, problems: list[Problem]) -> Path | None:
-    try:
-        return parse_path(text)
-    except ValueError as error:
-        hint = "A text value is written {const: ...}, a template {text: ...}"
-        problems.append(Problem(loc, "ANN111", str(error), hint))
-        return None
+# --- one list of expressions, and what `else` says ------------------------------------------------
 
 
 def _expressions(
     values: list[Json], loc: Loc, problems: list[Problem]
 ) -> tuple[ex.Expression, ...]:
     return tuple(parse_expression(v, (*loc, i), problems) for i, v in enumerate(values))
-
-
-def _only_keys(
-    value: Mapping_, allowed: tuple[str, ...], loc: Loc, problems: list[Problem]
-) -> bool:
-    unknown = [key for key in value if key not in allowed]
-    for key in unknown:
-        message = f"unknown key {excerpt(key)}"
-        problems.append(Problem((*loc, key), "ANN101", message, did_you_mean(key, allowed)))
-    return not unknown
-
-
-def _wrong(loc: Loc, needed: str, got: Json, problems: list[Problem]) -> None:
-    problems.append(Problem(loc, "ANN113", f"{needed} is needed, got {kind_of(got)}"))
-
-
-def _list_at(value: Mapping_, key: str, loc: Loc, problems: list[Problem]) -> list[Json]:
-    found = value[key]
-    if not isinstance(found, list) or not found:
-        _wrong((*loc, key), "a list that is not empty", found, problems)
-        return []
-    return found
-
-
-def _text_at(
-    value: Mapping_, key: str, loc: Loc, problems: list[Problem], *, default: str = ""
-) -> str:
-    found = value.get(key, default)
-    if not isinstance(found, str):
-        _wrong((*loc, key), "text", found, problems)
-        return default
-    return found
-
-
-def _flag_at(value: Mapping_, key: str, loc: Loc, problems: list[Problem]) -> bool:
-    found = value.get(key, False)
-    if not isinstance(found, bool):
-        _wrong((*loc, key), "true or false", found, problems)
-        return False
-    return found
 
 
 _Action = Literal["error", "skip", "keep"]
@@ -212,7 +171,7 @@ def _const(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
 
 
 def _text(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
-    template = _text_at(value, "text", loc, problems)
+    template = text_at(value, "text", loc, problems)
     if len(template) > MAX_TEMPLATE_LENGTH:
         message = f"a text has at most {MAX_TEMPLATE_LENGTH} characters, got {len(template)}"
         problems.append(Problem((*loc, "text"), "ANN114", message))
@@ -220,7 +179,7 @@ def _text(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     named: dict[str, ex.Expression] = {}
     given = value.get("with", {})
     if not isinstance(given, dict):
-        _wrong((*loc, "with"), "a map from names to expressions", given, problems)
+        wrong((*loc, "with"), "a map from names to expressions", given, problems)
         given = {}
     for name, inner in given.items():
         named[name] = parse_expression(inner, (*loc, "with", name), problems)
@@ -256,18 +215,18 @@ def _template_parts(
 def _join(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     skip = value.get("skip", [])
     if not isinstance(skip, list):
-        _wrong((*loc, "skip"), "a list of values to leave out", skip, problems)
+        wrong((*loc, "skip"), "a list of values to leave out", skip, problems)
         skip = []
     return ex.Join(
         parse_expression(value["join"], (*loc, "join"), problems),
-        _text_at(value, "sep", loc, problems, default=" "),
+        text_at(value, "sep", loc, problems, default=" "),
         tuple(skip),
-        _flag_at(value, "strip", loc, problems),
+        flag_at(value, "strip", loc, problems),
     )
 
 
 def _concat(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
-    items = _list_at(value, "concat", loc, problems)
+    items = list_at(value, "concat", loc, problems)
     return ex.Concat(_expressions(items, (*loc, "concat"), problems))
 
 
@@ -281,7 +240,7 @@ def _map(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     elif isinstance(table, dict) and table:
         entries = {key: _entry(each, (*loc, "to", key), problems) for key, each in table.items()}
     else:
-        _wrong((*loc, "to"), "a list or map", table, problems)
+        wrong((*loc, "to"), "a list or map", table, problems)
         entries = {}
     return ex.Map(
         parse_expression(value["map"], (*loc, "map"), problems),
@@ -308,10 +267,10 @@ def _find(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
 def _bin(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     at = [
         float(border)
-        for border in _list_at(value, "at", loc, problems)
+        for border in list_at(value, "at", loc, problems)
         if isinstance(border, int | float) and not isinstance(border, bool)
     ]
-    to = _list_at(value, "to", loc, problems)
+    to = list_at(value, "to", loc, problems)
     if at != sorted(set(at)) or len(to) != len(at) + 1:
         message = "`at` needs rising numbers and `to` one value more than `at`"
         problems.append(Problem((*loc, "at"), "ANN113", message))
@@ -319,7 +278,7 @@ def _bin(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
         parse_expression(value["bin"], (*loc, "bin"), problems),
         tuple(at),
         tuple(to),
-        _flag_at(value, "strict", loc, problems),
+        flag_at(value, "strict", loc, problems),
     )
 
 
@@ -341,18 +300,18 @@ def _each(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
 
 def _count(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     items = parse_expression(value["count"], (*loc, "count"), problems)
-    of = tuple(_list_at(value, "of", loc, problems)) if "of" in value else None
+    of = tuple(list_at(value, "of", loc, problems)) if "of" in value else None
     return ex.Count(items, of)
 
 
 def _mark(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     spans: list[ex.MarkedSpan] = []
-    for i, span in enumerate(_list_at(value, "spans", loc, problems)):
+    for i, span in enumerate(list_at(value, "spans", loc, problems)):
         at = (*loc, "spans", i)
         if not isinstance(span, dict) or not {"name", "start"} <= set(span):
-            _wrong(at, "a map with name, start and end or text", span, problems)
+            wrong(at, "a map with name, start and end or text", span, problems)
             continue
-        _only_keys(span, ("name", "start", "end", "text"), at, problems)
+        only_keys(span, ("name", "start", "end", "text"), at, problems)
         if "end" not in span and "text" not in span:
             problems.append(Problem(at, "ANN112", "a span needs `end`, `text` or both"))
         inner = {
@@ -360,9 +319,13 @@ def _mark(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
             for key in ("start", "end", "text")
             if key in span
         }
-        name = _text_at(span, "name", at, problems)
+        name = text_at(span, "name", at, problems)
         spans.append(ex.MarkedSpan(name, inner["start"], inner.get("end"), inner.get("text")))
-    return ex.Mark(parse_expression(value["mark"], (*loc, "mark"), problems), tuple(spans))
+    return ex.Mark(
+        parse_expression(value["mark"], (*loc, "mark"), problems),
+        tuple(spans),
+        flag_at(value, "blanks", loc, problems, default=True),
+    )
 
 
 def _clean(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
@@ -374,7 +337,7 @@ def _clean(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
 
 def _members(value: Json, loc: Loc, problems: list[Problem]) -> dict[str, ex.Expression]:
     if not isinstance(value, dict) or not value:
-        _wrong(loc, "a map from names to expressions", value, problems)
+        wrong(loc, "a map from names to expressions", value, problems)
         return {}
     return {name: parse_expression(item, (*loc, name), problems) for name, item in value.items()}
 
@@ -384,7 +347,7 @@ def _record(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression
 
 
 def _get(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
-    path = _path(_text_at(value, "path", loc, problems, default="?"), (*loc, "path"), problems)
+    path = read_path(text_at(value, "path", loc, problems, default="?"), (*loc, "path"), problems)
     return ex.Get(parse_expression(value["get"], (*loc, "get"), problems), path or Path("?"))
 
 
@@ -393,14 +356,14 @@ def _json(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
 
 
 def _spans(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
-    scheme = _text_at(value, "scheme", loc, problems, default="bio")
+    scheme = text_at(value, "scheme", loc, problems, default="bio")
     if scheme not in {"bio", "io"}:
         problems.append(Problem((*loc, "scheme"), "ANN113", f"bio or io is needed, got {scheme!r}"))
     return ex.Spans(
         parse_expression(value["spans"], (*loc, "spans"), problems),
         parse_expression(value["tokens"], (*loc, "tokens"), problems),
         "io" if scheme == "io" else "bio",
-        _text_at(value, "type", loc, problems) or None,
+        text_at(value, "type", loc, problems) or None,
     )
 
 
@@ -412,7 +375,7 @@ def _flags(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
 
 
 def _first(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
-    items = _list_at(value, "first", loc, problems)
+    items = list_at(value, "first", loc, problems)
     return ex.First(_expressions(items, (*loc, "first"), problems))
 
 
@@ -421,12 +384,32 @@ def _pick(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     return ex.Pick(items, parse_expression(value["at"], (*loc, "at"), problems))
 
 
+def _mean(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
+    return ex.Mean(parse_expression(value["mean"], (*loc, "mean"), problems))
+
+
+def _argmax(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
+    return ex.Argmax(parse_expression(value["argmax"], (*loc, "argmax"), problems))
+
+
+def _zip(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
+    return ex.Zip(_members(value["zip"], (*loc, "zip"), problems))
+
+
+def _sort(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
+    return ex.Sort(
+        parse_expression(value["sort"], (*loc, "sort"), problems),
+        parse_expression(value.get("by", "item"), (*loc, "by"), problems),
+        flag_at(value, "descending", loc, problems),
+    )
+
+
 def _majority(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
     return ex.Majority(parse_expression(value["majority"], (*loc, "majority"), problems))
 
 
 def _function(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expression:
-    name = _text_at(value, "function", loc, problems)
+    name = text_at(value, "function", loc, problems)
     if name not in ex.FUNCTION_NAMES:
         hint = did_you_mean(name, ex.FUNCTION_NAMES)
         problems.append(
@@ -434,7 +417,7 @@ def _function(value: Mapping_, loc: Loc, problems: list[Problem]) -> ex.Expressi
         )
     options = value.get("options", {})
     if not isinstance(options, dict):
-        _wrong((*loc, "options"), "a map", options, problems)
+        wrong((*loc, "options"), "a map", options, problems)
         options = {}
     return ex.Function(name, parse_expression(value["of"], (*loc, "of"), problems), options)
 
@@ -464,7 +447,7 @@ FORMS: dict[str, Form] = {
     "if": Form(_if, required=("then",), optional=("else",)),
     "each": Form(_each, required=("do",), optional=("where",)),
     "count": Form(_count, optional=("of",)),
-    "mark": Form(_mark, required=("spans",)),
+    "mark": Form(_mark, required=("spans",), optional=("blanks",)),
     "clean": Form(_clean, required=("steps",)),
     "record": Form(_record),
     "get": Form(_get, required=("path",)),
@@ -474,6 +457,10 @@ FORMS: dict[str, Form] = {
     "first": Form(_first),
     "pick": Form(_pick, required=("at",)),
     "majority": Form(_majority),
+    "mean": Form(_mean),
+    "argmax": Form(_argmax),
+    "zip": Form(_zip),
+    "sort": Form(_sort, optional=("by", "descending")),
     "function": Form(_function, required=("of",), optional=("options",)),
 }
 """Every expression form by its first key; a new one is added here."""

@@ -92,9 +92,7 @@ def extract(argument: Json) -> Callable[[Json], Json]:
     """Return a function that gives the first match: its first group, or all of it."""
     pattern = cast("str", argument)
     compute = _arrow()[1]
-    # The whole text is replaced by its first match: its first group, or all of it.
-    group = "\\1" if _num_groups(pattern) == 0 else "\\2"
-    around = f"(?s:^.*?)({pattern})(?s:.*)$"
+    around, group = extraction(pattern)
     found = matcher(pattern)
 
     def run(value: Json) -> Json:
@@ -107,6 +105,12 @@ def extract(argument: Json) -> Callable[[Json], Json]:
         return cast("str", done.as_py())
 
     return run
+
+
+def extraction(pattern: str) -> tuple[str, str]:
+    """Return the substitution that replaces a whole text by what `extract` gives of it."""
+    group = "\\1" if _num_groups(pattern) == 0 else "\\2"
+    return f"(?s:^.*?)({pattern})(?s:.*)$", group
 
 
 def split_by_regex(argument: Json) -> Callable[[Json], Json]:

@@ -33,6 +33,10 @@ def column_uses(
             if part is not None:
                 yield from column_uses(part, inner)
         return
+    if isinstance(node, ex.Sort):
+        yield from column_uses(node.items, bound)
+        yield from column_uses(node.by, bound | {"item", "index"})
+        return
     for child in _children(node):
         yield from column_uses(child, bound)
 

@@ -1,7 +1,8 @@
 """Row operations at work: from the rows of the source to the rows that fields are read from.
 
-Everything streams. What must be remembered is one short hash per key, for the operations that
-compare rows with each other (`unique`, `holdout`, `cap_per`). Operations that look across splits
+Everything streams. What must be remembered is one hash per different key, for the operations that
+compare rows with each other (`unique`, `holdout`, `cap_per`): 11 to 22 bytes, twice that for
+`cap_per` and `conflict_of`, see `key_sets`. `split_by` and all others remember nothing. Operations that look across splits
 read the other splits again, as far as the operations before them.
 """
 
@@ -24,6 +25,7 @@ from pipeline.annotations.evaluation import (
     compile_condition,
     compile_expression,
 )
+from pipeline.annotations.key_sets import KeyNumbers, KeySet
 from pipeline.annotations.outcomes import RowSkipped, raw_key
 from pipeline.annotations.paths import Scope
 from pipeline.errors import AnnotationError
@@ -174,6 +176,11 @@ def key_hash(value: Json) -> bytes:
     """Return 12 bytes that are the same for equal values on every machine."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).digest()[:12]
+
+
+def key_number(found: bytes) -> int:
+    """Return a hash from `key_hash` as a key of `key_sets`."""
+    return int.from_bytes(found[:8]) or 1
 
 
 def hash_fraction(data: bytes) -> float:
@@ -360,9 +367,13 @@ def _keyed(
         yield key_hash(found), name, row
 
 
-def _keys_of(key: Evaluator, before: _Before, splits: Sequence[Split]) -> set[bytes]:
+def _keys_of(key: Evaluator, before: _Before, splits: Sequence[Split]) -> KeySet:
     ignored: Counter[str] = Counter()
-    return {found for split in splits for found, _, _ in _keyed(key, before(split), ignored)}
+    keys = KeySet()
+    for split in splits:
+        for found, _, _ in _keyed(key, before(split), ignored):
+            keys.add(key_number(found))
+    return keys
 
 
 def _unique(operation: ops.Unique, settings: RowSettings) -> _Step:
@@ -373,30 +384,39 @@ def _unique(operation: ops.Unique, settings: RowSettings) -> _Step:
 
     def run(split: Split, before: _Before, skipped: Counter[str]) -> Iterator[Row]:
         held = _keys_of(key, before, _more_held_out(split))
-        bad = _conflicting(key, conflict, before) if conflict else frozenset()
-        seen: set[bytes] = set()
+        values = _values_of(key, conflict, before) if conflict else None
+        seen = KeySet()
         for found, name, row in _keyed(key, before(split), skipped):
-            if found in bad:
+            number = key_number(found)
+            if values is not None and values[number] == _CONFLICT:
                 skipped["unique: conflict"] += 1
-            elif found in held or found in seen:
+            elif number in held or number in seen:
                 skipped["unique: repeated"] += 1
             else:
-                seen.add(found)
+                seen.add(number)
                 yield name, row
 
     return _SplitStep(run)
 
 
-def _conflicting(key: Evaluator, conflict: Evaluator, before: _Before) -> frozenset[bytes]:
-    values: dict[bytes, bytes] = {}
-    bad: set[bytes] = set()
+_CONFLICT = 1
+"""Stands for a key with two values."""
+
+
+def _values_of(key: Evaluator, conflict: Evaluator, before: _Before) -> KeyNumbers:
+    """Return a hash of each key's value over all splits, `_CONFLICT` where there are two."""
+    values = KeyNumbers()
     ignored: Counter[str] = Counter()
     for split in SPLITS:
         for found, _, row in _keyed(key, before(split), ignored):
+            number = key_number(found)
             for value, _, _ in _keyed(conflict, [("", row)], ignored):
-                if values.setdefault(found, value) != value:
-                    bad.add(found)
-    return frozenset(bad)
+                hashed = max(key_number(value), _CONFLICT + 1)
+                if values[number] in (0, hashed):
+                    values[number] = hashed
+                else:
+                    values[number] = _CONFLICT
+    return values
 
 
 def _holdout(operation: ops.Holdout, settings: RowSettings) -> _Step:
@@ -405,7 +425,7 @@ def _holdout(operation: ops.Holdout, settings: RowSettings) -> _Step:
     def run(split: Split, before: _Before, skipped: Counter[str]) -> Iterator[Row]:
         held = _keys_of(key, before, _more_held_out(split))
         for found, name, row in _keyed(key, before(split), skipped):
-            if found in held:
+            if key_number(found) in held:
                 skipped["holdout"] += 1
             else:
                 yield name, row
@@ -436,10 +456,12 @@ def _cap_per(operation: ops.CapPer, settings: RowSettings) -> _Step:
     key = compile_expression(operation.key, settings.functions)
 
     def run(split: Split, before: _Before, skipped: Counter[str]) -> Iterator[Row]:
-        counts: Counter[bytes] = Counter()
+        counts = KeyNumbers()
         for found, name, row in _keyed(key, before(split), skipped):
-            counts[found] += 1
-            if counts[found] <= operation.max:
+            number = key_number(found)
+            count = counts[number]
+            if count < operation.max:
+                counts[number] = count + 1
                 yield name, row
             else:
                 skipped["cap_per"] += 1

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from pipeline.annotations.columns import paths_used
 from pipeline.annotations.expressions import Column, Const, If, Map
 from pipeline.annotations.references import column_uses, evaluation_order
+from pipeline.annotations.source import is_test_name
 from pipeline.annotations.task_kinds import METRIC_NAMES, TASK_KINDS, SettingRule
+from pipeline.annotations.views import VIEW_FIELDS, view_problems
 from pipeline.errors import did_you_mean
 from pipeline.yaml_reader import Problem, excerpt
 
@@ -27,9 +29,13 @@ def relation_problems(annotation: DatasetAnnotation) -> list[Problem]:
         _computed,
         _labels,
         _settings,
+        _records,
         _metrics,
         _configs,
+        view_problems,
         _others,
+        _guide,
+        _test_files,
         _constant_target,
         _leaking_target,
     )
@@ -44,6 +50,8 @@ def _inputs(annotation: DatasetAnnotation) -> Iterator[Problem]:
         message = f"a {annotation.task} task needs the field {name!r}"
         yield Problem(("fields",), "ANN105", message)
     allowed = required | set(rules.optional_inputs)
+    if annotation.views:
+        allowed = required | set(VIEW_FIELDS)
     if rules.any_inputs:
         if set(annotation.fields) <= own:
             yield Problem(("fields",), "ANN105", "at least one input beside `target` is needed")
@@ -82,7 +90,7 @@ def _labels(annotation: DatasetAnnotation) -> Iterator[Problem]:
     rules = TASK_KINDS[annotation.task]
     if annotation.labels is not None and not rules.has_labels and annotation.task != "records":
         yield Problem(("labels",), "ANN152", f"a {annotation.task} task has no labels")
-    names = annotation.labels or []
+    names = annotation.listed_labels or []
     values = names.values() if isinstance(names, dict) else names
     if (
         names
@@ -114,6 +122,18 @@ def _settings(annotation: DatasetAnnotation) -> Iterator[Problem]:
         yield Problem(("settings",), "ANN153", "`minimum` must be below `maximum`")
     if annotation.settings.get("max_choices", 2) in (0, 1):
         yield Problem(("settings", "max_choices"), "ANN153", "`max_choices` is at least 2")
+
+
+def _records(annotation: DatasetAnnotation) -> Iterator[Problem]:
+    if annotation.task != "records":
+        return
+    answer = annotation.settings.get("answer")
+    if answer in {"label", "labels"} and annotation.labels is None:
+        yield Problem(("settings", "answer"), "ANN153", f"`answer: {answer}` needs `labels`")
+    for name in ("max_events", "event_characters", "total_characters"):
+        value = annotation.settings.get(name, 1)
+        if isinstance(value, int) and value < 1:
+            yield Problem(("settings", name), "ANN153", f"{name!r} is at least 1, got {value}")
 
 
 def _fits(value: object, rule: SettingRule) -> bool:
@@ -149,8 +169,8 @@ def _configs(annotation: DatasetAnnotation) -> Iterator[Problem]:
             message = f"the config {excerpt(name)} cannot stand in an id"
             hint = "Give it one under `per_config`: {NAME: {id: ...}}"
             yield Problem(("source", "config", position), "ANN146", message, hint)
-    if re.search(r"[{}]", annotation.id.replace("{config}", "")):
-        yield Problem(("id",), "ANN146", "the only placeholder of an id is `{config}`")
+    if re.search(r"[{}]", annotation.id.replace("{config}", "").replace("{view}", "")):
+        yield Problem(("id",), "ANN146", "an id has no placeholders but `{config}` and `{view}`")
     for name in annotation.per_config:
         if name not in listed:
             message = f"no config {excerpt(name)} under `source`"
@@ -169,6 +189,24 @@ def _others(annotation: DatasetAnnotation) -> Iterator[Problem]:
         yield Problem(("verified",), "ANN156", message, "Write `verified: unverified`")
 
 
+def _guide(annotation: DatasetAnnotation) -> Iterator[Problem]:
+    golden = annotation.golden
+    for position, row in enumerate(golden):
+        if row.explanation is None:
+            continue
+        first = row.expected()[0]
+        needed = ["inputs", "target"] + ["choices"] * TASK_KINDS[annotation.task].has_choices
+        for key in needed:
+            if key not in first:
+                message = f"a worked example needs its {key}"
+                yield Problem(("golden", position), "ANN151", message)
+    for position, item in enumerate(annotation.guide.negative if annotation.guide else ()):
+        loc = ("guide", "negative", position, "golden")
+        if item.golden >= len(golden) or not golden[item.golden].expected():
+            message = f"golden[{item.golden}] has no example"
+            yield Problem(loc, "ANN159", message, f"There are {len(golden)} golden rows, from 0")
+
+
 def _constant_target(annotation: DatasetAnnotation) -> Iterator[Problem]:
     """Refuse a target that is the same for every row."""
     target = annotation.fields.get("target")
@@ -181,6 +219,20 @@ def _constant_target(annotation: DatasetAnnotation) -> Iterator[Problem]:
             yield Problem(("fields", "target"), "ANN157", message, hint)
     elif annotation.task != "ranking":
         yield Problem(("fields", "target"), "ANN157", "the target is the same for every row")
+
+
+def _test_files(annotation: DatasetAnnotation) -> Iterator[Problem]:
+    """Refuse test files under another split's name for training."""
+    for key in ("files", "data_files"):
+        given = getattr(annotation.source, key)
+        listed = given if isinstance(given, dict) else {"train": given or ()}
+        for split in annotation.splits.named("train"):
+            files = listed.get(split, ())
+            for file in (files,) if isinstance(files, str) else files:
+                if is_test_name(file):
+                    message = f"file {excerpt(file)} is a test split and may not be trained on"
+                    hint = "Name it under `test`"
+                    yield Problem(("source", key), "ANN145", message, hint)
 
 
 def _leaking_target(annotation: DatasetAnnotation) -> Iterator[Problem]:

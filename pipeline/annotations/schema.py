@@ -17,11 +17,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline.annotations.expressions import Column, Expression, Spans
 from pipeline.annotations.labels import LabelTable
 from pipeline.annotations.parsing import parse_expression
+from pipeline.annotations.parts import Cap, Golden, Guide, Truncate, task_guide
 from pipeline.annotations.row_operations import Operation, parse_operations
 from pipeline.annotations.rules import relation_problems
 from pipeline.annotations.source import Access, Source, SplitSources, spelled
 from pipeline.annotations.tagging import entity_types
 from pipeline.annotations.task_kinds import TASK_KINDS, KindRules, default_metrics
+from pipeline.annotations.views import VIEWS, ViewOverride, fields_of_view, read_views
 from pipeline.errors import AnnotationError, PipelineError, SourceMark, raise_all
 from pipeline.files import sha256_of_json
 from pipeline.types import Json, TaskKind, TaskSpec
@@ -38,7 +40,11 @@ from pipeline.yaml_reader import (
 
 _ID_PART = r"[A-Za-z0-9_{][A-Za-z0-9_.{}\-]*"
 _CODES = ErrorCodes("ANN101", "ANN102", "ANN103", AnnotationError)
+Verified = Literal["rows", "golden", "unverified"]
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+FROM_DATA: Literal["from_data"] = "from_data"
+"""What `labels:` says where the values of the data are the names."""
+
 _ROW_KEYS = ("task", "source", "splits", "rows", "fields", "labels", "settings", "cap")
 
 
@@ -73,12 +79,14 @@ def _or_problems(parsed: object, problems: list[Problem], key: str) -> object:
 
 
 def _labels(value: object) -> object:
+    if value == FROM_DATA:
+        return value
     if isinstance(value, dict) and value:
         entries: list[Json] = list(value.values())
     elif isinstance(value, list) and value:
         entries = value
     else:
-        message = "a list of names, or a map from raw values to names, is needed"
+        message = "a list of names, a map from raw values to names, or from_data is needed"
         raise problems_as_validation_error([Problem((), "ANN150", message)])
     keys = list(value) if isinstance(value, dict) else range(len(entries))
     problems = [
@@ -96,7 +104,7 @@ def _labels(value: object) -> object:
 if TYPE_CHECKING:
     Fields = dict[str, Expression]
     Rows = tuple[Operation, ...]
-    Labels = list[str] | dict[str, str]
+    Labels = list[str] | dict[str, str] | Literal["from_data"]
 else:
     # pydantic would build validators for the dataclasses of the language, which it never needs.
     Fields = Annotated[Any, PlainValidator(_fields)]
@@ -115,48 +123,6 @@ class _Strict(pydantic.BaseModel):
     model_config = _STRICT
 
 
-class Cap(_Strict):
-    """At most so many examples per split, chosen by a stable hash; applied last."""
-
-    train: Annotated[int, Field(ge=1)] | None = None
-    validation: Annotated[int, Field(ge=1)] | None = None
-    test: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class Truncate(_Strict):
-    """Which input loses text first when an example is too long, and on which side."""
-
-    input: str
-    side: Literal["left", "right"] = "right"
-
-
-class Golden(_Strict):
-    """A source row of our own making, and what it must become."""
-
-    row: dict[str, Any]
-    example: dict[str, Any] | None = None
-    """`{inputs, target}`, with `choices` where the row has its own."""
-    examples: list[dict[str, Any]] | None = None
-    """For rows that give several examples, or none."""
-    skipped: bool = False
-    """Whether the row gives no example."""
-    files: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
-    """Rows of the side files that `lookup` reads."""
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> Self:
-        given = [self.example is not None, self.examples is not None, self.skipped]
-        if sum(given) != 1:
-            message = "a golden row needs one of `example`, `examples` and `skipped: true`"
-            raise problems_as_validation_error([Problem((), "ANN151", message)])
-        return self
-
-    def expected(self) -> list[dict[str, Any]]:
-        """Return the examples that the row must become."""
-        return [self.example] if self.example is not None else self.examples or []
-
-
 class ConfigOverride(_Strict):
     """What one config of several has of its own."""
 
@@ -166,6 +132,7 @@ class ConfigOverride(_Strict):
     labels: Labels | None = None
     splits: SplitSources | None = None
     language: tuple[str, ...] | None = None
+    verified: Verified | None = None
 
     @pydantic.field_validator("language", mode="before")
     @classmethod
@@ -180,7 +147,8 @@ class DatasetAnnotation(_Strict):
 
     schema_version: Literal[1]
     id: TaskId
-    """Stable name, e.g. `glue/rte`; `{config}` stands for the config's name."""
+    """Stable name, e.g. `glue/rte`; `{config}` stands for the config's name, `{view}` for the
+    view's."""
     title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     task: TaskKind
     source: Source
@@ -188,7 +156,8 @@ class DatasetAnnotation(_Strict):
     rows: Rows = ()
     fields: Fields
     labels: Labels | None = None
-    """Names in order, or raw value to name; absent: the class names recorded with the data."""
+    """Names in order, raw value to name, or `from_data`; absent: the class names recorded with
+    the data."""
     ordered: bool = False
     """Whether the order of the labels means more and less."""
     instruction: Annotated[str, Field(max_length=2000)] = ""
@@ -198,8 +167,12 @@ class DatasetAnnotation(_Strict):
     cap: Cap = Cap()
     truncate: Truncate | None = None
     per_config: dict[str, ConfigOverride] = Field(default_factory=dict)
+    views: dict[str, ViewOverride] = Field(default_factory=dict)
+    """Views of the calls; the annotation then stands for one task per view."""
+    guide: Guide | None = None
+    """Definition, wrong answers and things to avoid, for the styles that show them."""
     golden: tuple[Golden, ...] = ()
-    verified: Literal["rows", "golden", "unverified"] = "unverified"
+    verified: Verified = "unverified"
     """`rows`: run on real rows of the dataset; `golden`: on its golden rows; else not run."""
     notes: Annotated[str, Field(max_length=4000)] | None = None
 
@@ -207,11 +180,17 @@ class DatasetAnnotation(_Strict):
     _raw: dict[str, Json] = PrivateAttr(default_factory=dict)
     _family: str = PrivateAttr(default="own")
     _config: str | None = PrivateAttr(default=None)
+    _view: str | None = PrivateAttr(default=None)
 
     @pydantic.field_validator("metrics", "golden", mode="before")
     @classmethod
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
+
+    @pydantic.field_validator("views", mode="before")
+    @classmethod
+    def _read_views(cls, value: object) -> object:
+        return read_views(value)
 
     @pydantic.model_validator(mode="after")
     def _check_relations(self) -> Self:
@@ -265,21 +244,35 @@ class DatasetAnnotation(_Strict):
             target = target.tags
         return str(target.path) if isinstance(target, Column) else None
 
+    @property
+    def listed_labels(self) -> list[str] | dict[str, str] | None:
+        """The labels that the file itself lists."""
+        return None if self.labels == FROM_DATA else self.labels
+
+    @property
+    def has_labels_from_data(self) -> bool:
+        """Whether the values that occur in the data, in any split, are the labels."""
+        return self.labels == FROM_DATA
+
     def label_table(self, class_names: Sequence[str] | None = None) -> LabelTable | None:
         """Return the vocabulary, before the tags of a BIO scheme become entity types.
 
         Args:
-            class_names: Names recorded with the data, for an annotation that lists none.
+            class_names: Names recorded with or found in the data, where the file lists none.
         """
-        if self.labels is not None:
-            return LabelTable.of(self.labels)
-        return LabelTable(tuple(class_names)) if class_names else None
+        if self.listed_labels is not None:
+            return LabelTable.of(self.listed_labels)
+        if not class_names:
+            return None
+        if self.has_labels_from_data:  # a number is a name here, not a position
+            return LabelTable(tuple(class_names), {name: name for name in class_names})
+        return LabelTable(tuple(class_names))
 
     def spec(self, class_names: Sequence[str] | None = None) -> TaskSpec:
         """Return what later stages must know of the task.
 
         Args:
-            class_names: Names recorded with the data, for an annotation that lists none.
+            class_names: Names recorded with or found in the data, where the file lists none.
         """
         settings = self.full_settings()
         if self.truncate is not None:
@@ -290,8 +283,10 @@ class DatasetAnnotation(_Strict):
             family=self.family,
             instruction=self.instruction,
             labels=self._answer_labels(class_names),
-            metrics=self.metrics or default_metrics(self.task, settings),
+            metrics=self.metrics
+            or default_metrics(self.task, settings, has_labels=self.labels is not None),
             settings=settings,
+            guide=task_guide(self.guide, self.golden),
         )
 
     def _answer_labels(self, class_names: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -310,14 +305,42 @@ class DatasetAnnotation(_Strict):
         overrides = self._raw.get("per_config")
         part["config"] = self.config
         part["own"] = overrides.get(self.config or "") if isinstance(overrides, dict) else None
+        if self._view is not None:
+            part["view"] = self._view
         return sha256_of_json(part)
 
     def expanded(self) -> tuple[DatasetAnnotation, ...]:
-        """Return one annotation per config of the source; itself when there is at most one."""
+        """Return one annotation per config of the source and view; itself when there are none."""
         configs = self.source.config
-        if not isinstance(configs, tuple):
-            return (self,)
-        return tuple(self._for_config(config) for config in configs)
+        tasks = (self,)
+        if isinstance(configs, tuple):
+            tasks = tuple(self._for_config(config) for config in configs)
+        return tuple(view for task in tasks for view in task._views())
+
+    @property
+    def view(self) -> str | None:
+        """The view this task is, of an annotation that has several."""
+        return self._view
+
+    def _views(self) -> tuple[DatasetAnnotation, ...]:
+        return tuple(self._for_view(view) for view in self.views) if self.views else (self,)
+
+    def _for_view(self, view: str) -> DatasetAnnotation:
+        own, rule = self.views[view], VIEWS[view]
+        title = None if self.title is None else f"{self.title} ({view})"
+        copy = self.model_copy(
+            update={
+                "id": self.id.replace("{view}", view),
+                "title": own.title or title,
+                "instruction": own.instruction or self.instruction or rule.instruction,
+                "settings": {"granular": rule.granular},
+                "metrics": own.metrics,
+                "fields": fields_of_view(view, self.fields),
+                "views": {},
+            }
+        )
+        copy._view = view
+        return copy
 
     def _parts_of(self, config: str) -> dict[str, object]:
         """Return those of fields, rows and golden rows that name the config."""
@@ -351,6 +374,7 @@ class DatasetAnnotation(_Strict):
                 "labels": own.labels if own.labels is not None else self.labels,
                 "splits": own.splits or self.splits,
                 "source": source,
+                "verified": own.verified or self.verified,
                 **self._parts_of(config),
             }
         )

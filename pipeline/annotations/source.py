@@ -55,6 +55,9 @@ class Source(_Strict):
 
     hub: HubId | None = None
     """`owner/name`; looked for in the local mirror first."""
+    local: bool = False
+    """Whether there is nothing to fetch: the id names a folder of the local mirror only, and the
+    hub, where somebody else could own the name, is never asked."""
     config: str | tuple[Name, ...] | None = None
     """One config, or several: the annotation then stands for one task per config."""
     revision: Name | None = None
@@ -65,6 +68,9 @@ class Source(_Strict):
     """Files of the dataset, or files per source split."""
     files: dict[str, str | tuple[Name, ...]] | None = None
     """Files per source split, relative to the annotation's own folder; instead of `hub`."""
+    stream: bool | Annotated[int, Field(ge=1)] = False
+    """Whether the rows are read where they are, without storing the files first; a number reads
+    only so many rows of a split, the first ones. For hub data as Parquet or JSON Lines."""
     format: FileFormat | None = None
     """Format of `files` or `data_files` when their names do not tell it."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -84,6 +90,11 @@ class Source(_Strict):
     access: Access = "open"
     how_to_get: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
     """What a user must do to get data that is not open."""
+
+    @property
+    def stream_rows(self) -> int | None:
+        """Rows of a split that are read at most, for a stream that ends early."""
+        return None if isinstance(self.stream, bool) else self.stream
 
     @pydantic.field_validator("config", "language", "column_names", mode="before")
     @classmethod
@@ -108,6 +119,10 @@ class Source(_Strict):
             message = f"data that is {self.access} needs `how_to_get`"
             hint = "Say in a sentence how a user gets the data"
             problems.append(Problem(("access",), "ANN141", message, hint))
+        if self.local and (self.hub is None or self.how_to_get is None):
+            message = "data that is only local needs an id under `hub`, and `how_to_get`"
+            hint = "Say in a sentence how a user gets the data"
+            problems.append(Problem(("local",), "ANN141", message, hint))
         if isinstance(self.config, tuple) and len(set(self.config)) != len(self.config):
             problems.append(Problem(("config",), "ANN140", "a config is listed twice"))
         for key in ("data_files", "files"):
@@ -130,6 +145,11 @@ class Source(_Strict):
                     )
                     found.append(Problem((key, split) if split else (key,), "ANN142", message))
         return found
+
+
+def is_test_name(name: str) -> bool:
+    """Return whether a split or file is called a test split, as `test` or `data/test-00.csv` is."""
+    return re.search(r"(^|[_.\-/ ])test($|[_.\-/ \d])", name, re.IGNORECASE) is not None
 
 
 class Take(_Strict):
@@ -189,8 +209,8 @@ class SplitSources(_Strict):
                     hint = "No row may serve two splits; cut a part out: {take: 0.1, from: NAME}"
                     problems.append(Problem((split,), "ANN144", message, hint))
                 users[name] = split
-        for name in self._named("train"):
-            if re.search(r"(^|[_.\-/ ])test($|[_.\-/ \d])", name, re.IGNORECASE):
+        for name in self.named("train"):
+            if is_test_name(name):
                 message = f"source split {excerpt(name)} is a test split and may not be trained on"
                 problems.append(Problem(("train",), "ANN145", message, "Name it under `test`"))
         if problems:
@@ -199,9 +219,10 @@ class SplitSources(_Strict):
 
     def _whole(self, split: Split) -> tuple[str, ...]:
         source = self.of(split)
-        return () if isinstance(source, Take) else self._named(split)
+        return () if isinstance(source, Take) else self.named(split)
 
-    def _named(self, split: Split) -> tuple[str, ...]:
+    def named(self, split: Split) -> tuple[str, ...]:
+        """Return the source splits that `split` reads."""
         source = self.of(split)
         if isinstance(source, Take):
             return (source.source,)

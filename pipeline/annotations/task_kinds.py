@@ -11,10 +11,21 @@ from typing import Literal
 from pipeline.types import Json, TaskKind
 
 TargetShape = Literal[
-    "label", "index", "tags", "labels", "number", "answers", "text", "calls", "anything", "ranking"
+    "label",
+    "index",
+    "tags",
+    "labels",
+    "shares",
+    "number",
+    "answers",
+    "text",
+    "calls",
+    "anything",
+    "ranking",
 ]
 """`label`: a name; `index`: position of a choice; `tags`: mentions or one tag per token;
-`labels`: several names; `number`; `answers`: accepted texts; `text`; `calls`: function calls;
+`labels`: several names; `shares`: how much speaks for each name; `number`; `answers`: accepted
+texts; `text`; `calls`: function calls;
 `anything`: a label or a list; `ranking`: positions, best first."""
 
 METRIC_NAMES: tuple[str, ...] = (
@@ -23,7 +34,11 @@ METRIC_NAMES: tuple[str, ...] = (
     "mcc",
     "exact_match",
     "answer_f1",
+    "list_f1",
     "rouge_l",
+    "box_compat_exact_match",
+    "box_compat_f1",
+    "box_compat_rouge_l",
     "entity_f1",
     "entity_precision",
     "entity_recall",
@@ -31,6 +46,13 @@ METRIC_NAMES: tuple[str, ...] = (
     "set_f1",
     "example_set_f1",
     "set_match",
+    "soft_accuracy",
+    "majority_accuracy",
+    "auroc",
+    "auprc",
+    "reciprocal_rank",
+    "ndcg",
+    "top_1",
     "spearman",
     "pearson",
     "mean_absolute_error",
@@ -72,6 +94,11 @@ class KindRules:
     """Whether each row brings its own options under `choices`."""
     needs_instruction: bool = True
     settings: dict[str, SettingRule] = field(default_factory=dict)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the labels of the task are the answers that are open to every row."""
+        return self.target in {"label", "labels", "shares", "anything"}
 
 
 TASK_KINDS: dict[TaskKind, KindRules] = {
@@ -116,6 +143,13 @@ TASK_KINDS: dict[TaskKind, KindRules] = {
         metrics=("set_f1", "set_match"),
         required_inputs=("text",),
         optional_inputs=("context", "question"),
+        has_labels=True,
+    ),
+    "soft_label": KindRules(
+        summary="any inputs, labels that raters disagree about",
+        target="shares",
+        metrics=("soft_accuracy", "majority_accuracy"),
+        any_inputs=True,
         has_labels=True,
     ),
     "regression": KindRules(
@@ -175,16 +209,24 @@ TASK_KINDS: dict[TaskKind, KindRules] = {
         settings={"reverse_complement": SettingRule(bool, default=False)},
     ),
     "records": KindRules(
-        summary="structured records, a label or a list",
+        summary="structured records, such as the events of a patient; a label, labels or a text",
         target="anything",
         metrics=("exact_match",),
         required_inputs=("records",),
         any_inputs=True,
+        settings={
+            "answer": SettingRule(str, ("label", "labels", "text")),
+            "digits": SettingRule(str, ("plain", "spaced"), "plain"),
+            "time": SettingRule(str, ("delta", "given", "none"), "delta"),
+            "max_events": SettingRule(int),
+            "event_characters": SettingRule(int),
+            "total_characters": SettingRule(int),
+        },
     ),
     "ranking": KindRules(
         summary="a query and candidates; the target is their positions, best first",
         target="ranking",
-        metrics=("exact_match",),
+        metrics=("reciprocal_rank", "ndcg", "top_1"),
         required_inputs=("query",),
         optional_inputs=("context",),
         has_choices=True,
@@ -193,8 +235,20 @@ TASK_KINDS: dict[TaskKind, KindRules] = {
 """The rules of every kind."""
 
 
-def default_metrics(kind: TaskKind, settings: dict[str, Json]) -> tuple[str, ...]:
-    """Return the metrics of a task that names none."""
+def default_metrics(
+    kind: TaskKind, settings: dict[str, Json], *, has_labels: bool = False
+) -> tuple[str, ...]:
+    """Return the metrics of a task that names none.
+
+    Args:
+        kind: Kind of the task.
+        settings: Its settings.
+        has_labels: Whether the answers of a `records` task are labels.
+    """
+    if kind == "records" and settings.get("answer") == "labels":
+        return ("set_f1", "set_match")
+    if kind == "records" and has_labels:
+        return ("auroc", "auprc", "accuracy")
     if kind == "token_classification" and settings.get("scheme") == "plain":
         return ("token_accuracy",)
     if kind == "function_calling":

@@ -81,7 +81,8 @@ def shorten(
 
 def _find_in_message(message: Message, index: int) -> list[ContextSpan]:
     spans = []
-    for start, end in _blocks(message.content):
+    for start, end in _blocks(message.content[message.num_kept :]):
+        start, end = start + message.num_kept, end + message.num_kept
         text = message.content[start:end]
         start += len(text) - len(text.lstrip("\n"))
         sequence = DNA_SPAN.fullmatch(message.content, start, end)

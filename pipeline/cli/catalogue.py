@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
@@ -11,6 +12,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from pipeline.cli.online import run_online
 from pipeline.cli.shared import Settings, catalogue_of, settings_of, stderr, stdout
 from pipeline.errors import (
     EXIT_USER_ERROR,
@@ -37,31 +39,58 @@ def check(
         list[Path] | None,
         typer.Argument(help="Annotations, recipes or folders; the built-in ones when left out."),
     ] = None,
+    *,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also run them on the rows of --data-root or the hub.")
+    ] = False,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="With --online: write `verified: rows` into the files that ran."
+        ),
+    ] = False,
 ) -> None:
     """Validate annotations with their golden rows, and recipes.
 
-    Exits with 0, or with 2 after printing every error as file:line:column.
+    Exits with 0, or with 2 after printing every error as file:line:column. With --online it tells
+    how many rows became examples and why others did not; what cannot be run is an error too.
 
     Examples:
         taskloom check
         taskloom check my_annotations/ recipes/mine.yaml
+        taskloom --data-root /data/mirror check my_annotations/ --online --write
     """
-    from pipeline.annotations.check import check_files
+    from pipeline.annotations.check import check_annotations
     from pipeline.examples.registered import REGISTERED_FUNCTIONS
 
     settings = settings_of(context)
     files = _yaml_files(paths) if paths else _builtin_files()
     recipes = [file for file in files if _is_recipe(file)]
     annotations = [file for file in files if file not in recipes]
-    errors = check_files(annotations, functions=REGISTERED_FUNCTIONS)
+    checked = check_annotations(annotations, functions=REGISTERED_FUNCTIONS)
+    errors = checked.errors
     for file in recipes:
         errors += _recipe_errors(file, settings)
     for error in errors:
         stderr.print(str(error), markup=False, soft_wrap=True)
     counted = f"{len(annotations)} annotations and {len(recipes)} recipes checked"
     stderr.print(f"{counted}, {len(errors)} errors")
-    if errors:
+    stderr.print(_functions_line(checked.annotations), soft_wrap=True)
+    is_run = True
+    if online and not errors:
+        is_run = run_online(checked.annotations, settings, is_writing=write)
+    if errors or not is_run:
         raise typer.Exit(EXIT_USER_ERROR)
+
+
+def _functions_line(annotations: list[DatasetAnnotation]) -> str:
+    """Return how many annotations name registered functions, and which."""
+    from pipeline.annotations.check import functions_used
+
+    used = [functions_used(annotation) for annotation in annotations]
+    counts = Counter(name for names in used for name in names)
+    listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    return f"{sum(map(bool, used))} use registered functions" + (f": {listed}" if listed else "")
 
 
 def _builtin_files() -> list[Path]:

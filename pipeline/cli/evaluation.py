@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from pipeline.cli.eval_server import (
+    ServerOptions,
+    build_server_backend,
+    check_server_options,
+    is_server,
+    request_kind,
+)
 from pipeline.cli.shared import (
     Settings,
     catalogue_of,
@@ -23,8 +30,10 @@ from pipeline.types import Split
 
 if TYPE_CHECKING:
     from eval.backends.base import Backend
+    from eval.leaderboard.references import Reference
     from eval.results import DataRootKind
     from eval.tasks import EvalTask
+    from pipeline.cli.eval_processes import Launch
     from pipeline.recipe.schema import Recipe
 
 RUNS_FOLDER = Path("runs")
@@ -50,13 +59,16 @@ class Job:
     max_batch_tokens: int | None
     loading: dict[str, object]
     """Options of `load_model`."""
+    server: ServerOptions | None = None
+    """Asked in place of a model in this process."""
 
 
 def evaluate_model(
     context: typer.Context,
     *,
     model: Annotated[
-        str | None, typer.Argument(help="'embedded', a local folder or a hub id.")
+        str | None,
+        typer.Argument(help="'embedded', a folder, a hub id, or a server: http://host:port/v1."),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="With --recipe: --field value, as for training.")
@@ -75,48 +87,99 @@ def evaluate_model(
     ] = None,
     style: Annotated[str | None, typer.Option(help="Name of the wording.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+    served_model: Annotated[str | None, typer.Option(help="Server: name of the model.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Server: folder or hub id, for likelihoods of choices.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Server: requests at a time.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Server: seconds per attempt.")] = 120.0,
+    attempts: Annotated[int, typer.Option(min=1, help="Server: attempts per request.")] = 5,
 ) -> None:
     """Evaluate a model, or what a recipe trained, and print the leaderboard.
+
+    A server's key is read from the environment (OPENAI_API_KEY) and never written down. Several
+    processes share the rows under `accelerate launch -m pipeline.cli.main eval ...`.
 
     Examples:
         taskloom eval --recipe recipes/quickstart/embedded.yaml --evaluation.max_rows 50
         taskloom --data-root /data/mirror eval Qwen/Qwen3-0.6B --tasks pubmedqa,gue/emp_H3
         taskloom eval Qwen/Qwen3-0.6B --adapter runs/mine/adapter --tasks codah --max-rows 200
+        taskloom eval http://localhost:8000/v1 --tokenizer Qwen/Qwen3-8B --tasks xlam_60k/calls
     """
+    from pipeline.cli.eval_processes import find_launch
     from pipeline.models.quiet import quiet_libraries
 
-    settings = settings_of(context)
     quiet_libraries()
-    if recipe is not None:
-        _refuse_beside_recipe({"tasks": tasks, "adapter": adapter, "split": split, "out": out})
-        _refuse_beside_recipe({"max-rows": max_rows, "request": request, "style": style})
-        extra = [model, *(overrides or [])] if model is not None else list(overrides or [])
-        job = _job_of_recipe(recipe, extra, settings)
-    else:
-        if model is None or tasks is None:
-            raise EvalError(
-                "CLI003",
-                "what to evaluate is not told: got neither --recipe nor MODEL with --tasks",
-                hint="See `taskloom eval --help`",
-            )
-        if overrides:
-            raise EvalError(
-                "CLI005",
-                f"no option {overrides[0]!r} without --recipe",
-                hint="See `taskloom eval --help`",
-            )
-        names = [name.strip() for name in tasks.split(",") if name.strip()]
-        job = _job_of_options(
-            model, names, settings, split=split_of(split or "test"), adapter=adapter
-        )
+    check_server_options(model, served_model, tokenizer)
+    options: dict[str, object] = {"tasks": tasks, "adapter": adapter, "split": split, "out": out}
+    options |= {"max-rows": max_rows, "request": request, "style": style}
+    launch = find_launch()
+    job = launch.first_process_first(
+        lambda: _job(context, model, recipe, overrides=list(overrides or []), options=options)
+    )
+    if is_server(model) and recipe is None:
         job = replace(
             job,
-            max_rows=max_rows,
-            request=request or job.request,
-            style=style or job.style,
-            folder=out or job.folder,
+            server=ServerOptions(
+                base_url=str(model),
+                served_model=served_model,
+                tokenizer=tokenizer,
+                concurrency=concurrency,
+                timeout_seconds=timeout,
+                num_attempts=attempts,
+            ),
         )
-    _run(job)
+    _run(job, launch)
+
+
+def _job(
+    context: typer.Context,
+    model: str | None,
+    recipe: Path | None,
+    *,
+    overrides: list[str],
+    options: Mapping[str, Any],
+) -> Job:
+    """Return what to evaluate, from a recipe or from options."""
+    settings = settings_of(context)
+    if recipe is not None:
+        _refuse_beside_recipe(options)
+        extra = [model, *overrides] if model is not None else overrides
+        return _job_of_recipe(recipe, extra, settings)
+    if model is None or options["tasks"] is None:
+        raise EvalError(
+            "CLI003",
+            "what to evaluate is not told: got neither --recipe nor MODEL with --tasks",
+            hint="See `taskloom eval --help`",
+        )
+    if overrides:
+        raise EvalError(
+            "CLI005",
+            f"no option {overrides[0]!r} without --recipe",
+            hint="See `taskloom eval --help`",
+        )
+    if is_server(model) and options["adapter"] is not None:
+        raise EvalError(
+            "CLI022",
+            "an adapter cannot be put onto the model of a server",
+            where="--adapter",
+            hint="Let the server load it, and name it with --served-model",
+        )
+    names = [name.strip() for name in options["tasks"].split(",") if name.strip()]
+    job = _job_of_options(
+        model,
+        names,
+        settings,
+        split=split_of(options["split"] or "test"),
+        adapter=options["adapter"],
+    )
+    return replace(
+        job,
+        max_rows=options["max-rows"],
+        request=options["request"] or job.request,
+        style=options["style"] or job.style,
+        folder=options["out"] or job.folder,
+    )
 
 
 def _refuse_beside_recipe(options: Mapping[str, object]) -> None:
@@ -216,26 +279,38 @@ def _job_of_options(
     )
 
 
-def _run(job: Job) -> None:
-    """Evaluate the base, then the adapter on top of it, and show both."""
+def _run(job: Job, launch: Launch) -> None:
+    """Evaluate what the job names, and show it."""
+    folders = (
+        [_evaluate(job, build_server_backend(job.server), "server", launch)]
+        if job.server is not None
+        else _run_in_process(job, launch)
+    )
+    if launch.is_first:
+        _show(folders, job.folder.parent if job.folder.name == "eval" else job.folder)
+
+
+def _run_in_process(job: Job, launch: Launch) -> list[Path]:
+    """Evaluate the base, then the adapter on top of it."""
     from eval.backends.transformers_backend import TransformersBackend
     from pipeline.adapters.registry import check_adapter_folder, load_adapter
-    from pipeline.models.loading import load_model, load_tokenizer, resolve_model
+    from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
 
     if job.adapter is not None:
         check_adapter_folder(job.adapter)
-    source = resolve_model(job.model)
+    source = launch.first_process_first(lambda: resolve_model(job.model))
     tokenizer = load_tokenizer(
         source, revision=job.model_revision, chat_template_path=job.chat_template_path
     )
-    model = load_model(source, revision=job.model_revision, **job.loading)  # type: ignore[arg-type]
+    loading = {"device": current_device(), **job.loading}
+    model = load_model(source, revision=job.model_revision, **loading)  # type: ignore[arg-type]
     model.eval()
     folders = []
     if job.include_base:
         backend = TransformersBackend(
             model, tokenizer, model_name=job.model, max_batch_tokens=job.max_batch_tokens
         )
-        folders.append(_evaluate(job, backend, "base"))
+        folders.append(_evaluate(job, backend, "base", launch))
     if job.adapter is not None:
         adapted = load_adapter(model, job.adapter)
         adapted.eval()
@@ -246,21 +321,33 @@ def _run(job: Job) -> None:
             adapter_name=job.adapter.parent.name,
             max_batch_tokens=job.max_batch_tokens,
         )
-        folders.append(_evaluate(job, backend, "adapter"))
-    _show(folders, job.folder.parent if job.folder.name == "eval" else job.folder)
+        folders.append(_evaluate(job, backend, "adapter", launch))
+    return folders
 
 
-def _evaluate(job: Job, backend: Backend, name: str) -> Path:
-    from eval.harness import evaluate
+def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
+    from eval.harness import answer_share, evaluate
     from eval.progress import RichProgress
     from eval.tasks import Asking, RequestChoice
 
     folder = job.folder / name
+    request = job.request if job.server is None else request_kind(job.request, job.server)
     asking = Asking(
-        request=cast("RequestChoice", job.request),
+        request=cast("RequestChoice", request),
         style=job.style,
         function_format=job.function_format,
     )
+    processes = launch.processes
+    if processes is not None and not launch.is_first:
+        answer_share(
+            backend,
+            job.tasks,
+            output_folder=folder,
+            processes=processes,
+            max_rows=job.max_rows,
+            asking=asking,
+        )
+        return folder
     stderr.print(f"evaluating {name}: {job.model}", soft_wrap=True)
     with RichProgress(stderr) as progress:
         evaluate(
@@ -272,16 +359,17 @@ def _evaluate(job: Job, backend: Backend, name: str) -> Path:
             max_rows=job.max_rows,
             asking=asking,
             progress=progress,
+            processes=processes,
         )
     return folder
 
 
-def _show(folders: list[Path], report_folder: Path) -> None:
+def _show(folders: list[Path], report_folder: Path, references: Sequence[Reference] = ()) -> None:
     from eval.leaderboard import build_leaderboard, leaderboard_table, write_leaderboard
 
     board = build_leaderboard(folders)
     stdout.print(leaderboard_table(board))
-    report = write_leaderboard(board, report_folder)
+    report = write_leaderboard(board, report_folder, references=references)
     stdout.print(f"report: {report}", soft_wrap=True)
 
 
@@ -323,13 +411,23 @@ def score(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of results.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, leaderboard.json and .csv.")],
+    references: Annotated[
+        Path | None, typer.Option(help="JSON file of published numbers to show beside ours.")
+    ] = None,
 ) -> None:
     """Put the results of several runs into one leaderboard.
 
+    Published numbers are a list of {task, model, value, source, protocol, comparable}; they are
+    marked as not comparable unless they say so.
+
     Examples:
         taskloom report runs/a runs/b --out runs/leaderboard
+        taskloom report runs/a --references published.json --out runs/leaderboard
     """
-    _show(_result_folders(runs), out)
+    from eval.leaderboard.references import load_references
+
+    published = [] if references is None else load_references(references)
+    _show(_result_folders(runs), out, published)
 
 
 def _result_folders(runs: list[Path]) -> list[Path]:

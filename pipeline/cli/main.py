@@ -13,9 +13,20 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import bfcl, catalogue, evaluation, inspect
+from pipeline.cli import adapters, bfcl, catalogue, evaluation, inspect
+from pipeline.cli.card import card
+from pipeline.cli.compare import compare
 from pipeline.cli.doctor import doctor
+from pipeline.cli.experts import experts
+from pipeline.cli.general import general
+from pipeline.cli.lm_eval import lm_eval_export
+from pipeline.cli.merge import merge, prefer, transfer
+from pipeline.cli.mirror import mirror
+from pipeline.cli.new import new
+from pipeline.cli.overlap import overlap
 from pipeline.cli.plan import plan
+from pipeline.cli.prepare import prepare
+from pipeline.cli.resume import resume
 from pipeline.cli.shared import Settings, stderr
 from pipeline.errors import EXIT_OK, PipelineError
 
@@ -61,16 +72,30 @@ def common(
 
 app.command()(catalogue.check)
 app.command(name="list")(catalogue.list_tasks)
+app.command()(new)
+app.command()(mirror)
 app.command()(inspect.show)
 app.command()(inspect.export)
 app.command(context_settings={"ignore_unknown_options": True})(plan)
+app.command(context_settings={"ignore_unknown_options": True})(prepare)
+app.command(context_settings={"ignore_unknown_options": True})(resume)
+app.command(context_settings={"ignore_unknown_options": True})(overlap)
 app.command(name="eval", context_settings={"ignore_unknown_options": True})(
     evaluation.evaluate_model
 )
 app.command()(evaluation.score)
 app.command()(evaluation.report)
+app.command()(compare)
+app.command()(experts)
+app.command()(card)
+app.command()(lm_eval_export)
+app.command()(general)
+app.command(context_settings={"ignore_unknown_options": True})(merge)
+app.command()(transfer)
+app.command()(prefer)
 app.command()(doctor)
 app.add_typer(bfcl.app, name="bfcl")
+app.add_typer(adapters.app, name="adapters")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

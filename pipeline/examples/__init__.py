@@ -3,7 +3,6 @@
 from pipeline.examples.cache import load_examples, report_to_json
 from pipeline.examples.normalise import splits_made
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
-from pipeline.examples.statistics import most_common_answer
 from pipeline.examples.stored import ExamplesReport, StoredExamples
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "ExamplesReport",
     "StoredExamples",
     "load_examples",
-    "most_common_answer",
     "report_to_json",
     "splits_made",
 ]

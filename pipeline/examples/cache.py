@@ -2,9 +2,9 @@
 
 The cache folder is `examples/<task>/<split>-<fingerprint>/` below the cache root. The fingerprint
 covers the annotation, the content of the source files and the code, so nothing in the cache is
-ever stale. A folder counts only if its SHA-256 manifest verifies; a damaged or half-written one is
-built again. Processes that build the same folder at once each write their own copy, and the last
-rename wins.
+ever stale. A folder counts only if its SHA-256 manifest verifies, once per process; a damaged or
+half-written one is built again. Of several processes that want the same folder one builds it and
+the others wait; where the file system has no locks, each writes its own copy and a rename decides.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -23,18 +23,17 @@ import pyarrow as pa
 from pipeline.annotations.row_operations import Lookup
 from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.errors import OutputError, SourceError
-from pipeline.examples.normalise import (
-    RowCounts,
-    example_batches,
-    examples_schema,
-    recorded_class_names,
-    splits_made,
-    splits_read,
-)
+from pipeline.examples.data_labels import label_names
+from pipeline.examples.few_shot import choose_evenly
+from pipeline.examples.making import RowCounts, SideFile, examples_schema
+from pipeline.examples.normalise import Work, example_batches, splits_made, splits_read
+from pipeline.examples.sampling import PassingSample
 from pipeline.examples.stored import ExamplesReport, StoredExamples
+from pipeline.examples.workers import automatic_num_proc
 from pipeline.files import (
     cache_root,
     is_complete_folder,
+    one_at_a_time,
     read_json,
     sha256_of_file,
     sha256_of_json,
@@ -47,6 +46,8 @@ from pipeline.types import Json, Split
 
 EXAMPLES_FILE = "examples.arrow"
 REPORT_FILE = "report.json"
+STORED_BYTES = 4 << 20
+"""Examples stored as one batch, at least; bounds what writing holds."""
 _CODE_PACKAGES = ("annotations", "functions", "sources", "examples")
 
 Progress = Callable[[int], None]
@@ -60,6 +61,8 @@ def load_examples(
     data_root: Path | None = None,
     max_rows: int | None = None,
     seed: int = 0,
+    evenly: bool = False,
+    num_proc: int | None = None,
     progress: Progress | None = None,
 ) -> StoredExamples:
     """Return the examples of one task and split, from the cache or newly made.
@@ -71,6 +74,10 @@ def load_examples(
         max_rows: At most so many examples, chosen by a hash of their position and `seed`, after
             the annotation's own cap. Labels never depend on it.
         seed: Of `max_rows`.
+        evenly: Choose the `max_rows` examples evenly over the classes, see `choose_evenly`, and not
+            by their hash alone.
+        num_proc: Processes that normalise a large source; see `automatic_num_proc` for `None`.
+            The examples are the same however many there are.
         progress: Told how far the normalising is; not called for what is cached.
 
     Raises:
@@ -79,15 +86,24 @@ def load_examples(
         OutputError: The cache cannot be written.
     """
     tables = open_tables(annotation, split, data_root)
-    names = recorded_class_names(annotation, tables.values())
+    names = label_names(annotation, tables, data_root)
     fingerprint = examples_fingerprint(annotation, split, tables, data_root)
+    limit = None if evenly else max_rows
+    kept = _kept_of_stream(annotation, split, max_rows=limit, seed=seed)
+    if kept is not None:
+        fingerprint = sha256_of_json([fingerprint, *kept])
     folder = cache_root() / "examples" / annotation.id / f"{split}-{fingerprint[:20]}"
-    is_cached = is_complete_folder(folder)
+    is_cached = _is_verified(folder)
     if not is_cached:
-        _build(annotation, split, tables, data_root=data_root, folder=folder, progress=progress)
+        work = Work(annotation, split, tables, names, automatic_num_proc(num_proc))
+        sample = None if kept is None else PassingSample(*kept)
+        is_cached = _waited_for(folder, work, sample, data_root=data_root, progress=progress)
     made = cast("dict[str, Json]", read_json(folder / REPORT_FILE))
     num_available = cast("int", made["num_examples"])
-    chosen = _capped(annotation, split, num_available, max_rows=max_rows, seed=seed)
+    num_stored = cast("int", made["num_stored"])
+    # What is not stored was left out while it passed, so the cap is taken already.
+    cap = None if num_stored < num_available else _cap_of(annotation, split)
+    chosen = _capped(num_stored, cap, annotation.cap.seed, max_rows=limit, seed=seed)
     report = ExamplesReport(
         task=annotation.id,
         split=split,
@@ -95,7 +111,7 @@ def load_examples(
         fingerprint=fingerprint,
         num_rows=cast("int", made["num_rows"]),
         num_available=num_available,
-        num_examples=num_available if chosen is None else len(chosen),
+        num_examples=num_stored if chosen is None else len(chosen),
         skipped=cast("dict[str, int]", made["skipped"]),
         seconds=cast("float", made["seconds"]),
         is_cached=is_cached,
@@ -103,9 +119,11 @@ def load_examples(
     if report.num_examples == 0:
         raise _no_examples(report)
     spec = annotation.spec(names)
-    is_closed = annotation.rules.target in {"label", "labels", "anything"}
-    choices = spec.labels if is_closed else None
-    return StoredExamples(folder / EXAMPLES_FILE, spec, report, choices=choices, chosen=chosen)
+    choices = spec.labels if annotation.rules.is_closed else None
+    found = StoredExamples(folder / EXAMPLES_FILE, spec, report, choices=choices, chosen=chosen)
+    if evenly and max_rows is not None and max_rows < len(found):
+        return found.only(choose_evenly(found, max_rows, seed=seed))
+    return found
 
 
 def open_tables(
@@ -140,7 +158,7 @@ def examples_fingerprint(
             "annotation": annotation.data_fingerprint(),
             "split": split,
             "sources": {name: table.fingerprint for name, table in tables.items()},
-            "class_names": cast("Json", recorded_class_names(annotation, tables.values())),
+            "class_names": cast("Json", label_names(annotation, tables, data_root)),
             "side_files": [side_file_fingerprint(annotation, f, data_root) for f in side_files],
             "code": code_fingerprint(),
         }
@@ -156,32 +174,61 @@ def code_fingerprint() -> str:
     return sha256_of_json([*hashes, pa.__version__])
 
 
-def _build(
-    annotation: DatasetAnnotation,
-    split: Split,
-    tables: Mapping[Split, RowTable],
+def _is_verified(folder: Path) -> bool:
+    """Return whether a folder is complete, hashing its files once as long as they stay the same."""
+    try:
+        states = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
+    except OSError:
+        return False
+    marks = [(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in states]
+    return _is_complete(folder, tuple(marks))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_complete(folder: Path, state: tuple[tuple[str, int, int, int, int], ...]) -> bool:
+    del state
+    return is_complete_folder(folder)
+
+
+def _waited_for(
+    folder: Path,
+    work: Work,
+    sample: PassingSample | None,
     *,
     data_root: Path | None,
+    progress: Progress | None,
+) -> bool:
+    """Build a folder, unless another process does; return whether another one did."""
+    side_file = functools.partial(load_side_file, work.annotation, data_root=data_root)
+    with one_at_a_time(folder):
+        if _is_verified(folder):
+            return True
+        _build(work, side_file, folder, sample=sample, progress=progress)
+        return False
+
+
+def _build(
+    work: Work,
+    side_file: SideFile,
     folder: Path,
+    *,
+    sample: PassingSample | None,
     progress: Progress | None,
 ) -> None:
     start = time.perf_counter()
-    counts = RowCounts()
-    batches = example_batches(
-        annotation,
-        split,
-        tables,
-        side_file=lambda name: load_side_file(annotation, name, data_root),
-        counts=counts,
-    )
+    annotation, counts = work.annotation, RowCounts()
+    batches = _told(example_batches(work, side_file=side_file, counts=counts), progress)
+    if sample is not None:
+        batches = sample.chosen(batches)
     try:
         with staged_folder(folder) as staged:
             schema = examples_schema(annotation)
-            num_examples = _write(staged / EXAMPLES_FILE, schema, batches, progress)
+            num_stored = _write(staged / EXAMPLES_FILE, schema, batches)
             made: dict[str, Json] = {
                 "task": annotation.id,
                 "num_rows": counts.num_rows,
-                "num_examples": num_examples,
+                "num_examples": num_stored if sample is None else sample.num_passed,
+                "num_stored": num_stored,
                 "skipped": dict(sorted(counts.skipped.items())),
                 "seconds": round(time.perf_counter() - start, 3),
             }
@@ -192,34 +239,65 @@ def _build(
             raise
 
 
-def _write(
-    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], progress: Progress | None
-) -> int:
+def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     num_examples = 0
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for batch in batches:
+        for batch in _joined(batches):
             writer.write_batch(batch)
             num_examples += batch.num_rows
-            if progress is not None:
-                progress(num_examples)
     return num_examples
 
 
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield few batches instead of many: a reader touches memory for each, even if unread."""
+    held: list[pa.RecordBatch] = []
+    num_bytes = 0
+    for batch in batches:
+        held.append(batch)
+        num_bytes += batch.nbytes
+        if num_bytes >= STORED_BYTES:
+            yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+            held, num_bytes = [], 0
+    if held:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+
+
+def _told(batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Iterator[pa.RecordBatch]:
+    num_examples = 0
+    for batch in batches:
+        yield batch
+        num_examples += batch.num_rows
+        if progress is not None:
+            progress(num_examples)
+
+
+def _kept_of_stream(
+    annotation: DatasetAnnotation, split: Split, *, max_rows: int | None, seed: int
+) -> tuple[int, int] | None:
+    """Return how many examples of a stream are stored, and the seed that chooses them.
+
+    `None` stores all: of what is not a stream, caps are taken when the examples are read.
+    """
+    if annotation.source.stream is False:
+        return None
+    cap = _cap_of(annotation, split)
+    if cap is not None:
+        return cap, annotation.cap.seed
+    return None if max_rows is None else (max_rows, seed)
+
+
+def _cap_of(annotation: DatasetAnnotation, split: Split) -> int | None:
+    caps = {"train": annotation.cap.train, "validation": annotation.cap.validation}
+    return caps.get(split, annotation.cap.test)
+
+
 def _capped(
-    annotation: DatasetAnnotation,
-    split: Split,
-    num_available: int,
-    *,
-    max_rows: int | None,
-    seed: int,
+    num_available: int, cap: int | None, cap_seed: int, *, max_rows: int | None, seed: int
 ) -> npt.NDArray[np.int64] | None:
     """Return the positions that the caps leave, `None` for all."""
     chosen: npt.NDArray[np.int64] | None = None
-    cap = {"train": annotation.cap.train, "validation": annotation.cap.validation}.get(
-        split, annotation.cap.test
-    )
     if cap is not None and cap < num_available:
-        chosen = choose_rows(num_available, cap, annotation.cap.seed)
+        chosen = choose_rows(num_available, cap, cap_seed)
     num_left = num_available if chosen is None else len(chosen)
     if max_rows is not None and max_rows < num_left:
         kept = choose_rows(num_left, max_rows, seed)

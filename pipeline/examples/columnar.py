@@ -1,200 +1,285 @@
-"""Tasks that only map columns and labels, as Arrow columns without a Python object per row.
+"""Tasks without row operations that compare rows, as Arrow columns instead of Python rows.
 
-A batch in which a row is not plain (a null, a blank, a label that is not listed, a very long
-text) is refused and then normalised row by row, which also gives the reasons. Both ways give the
-same bytes.
+Rows that are not plain (a null, a blank, a label that is not listed, a very long text) are left,
+normalised by rows, which also gives the reasons, and put back into their places. Both ways give
+the same examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.annotations.expressions import Column, Expression, Listed
-from pipeline.annotations.labels import LabelTable
-from pipeline.annotations.outcomes import RowSkipped
+from pipeline.annotations.columns import paths_used
+from pipeline.annotations.field_values import target_function
+from pipeline.annotations.references import evaluation_order
+from pipeline.annotations.row_operations import Let, Operation, Where
 from pipeline.annotations.schema import DatasetAnnotation
-from pipeline.errors import AnnotationError
+from pipeline.examples.columnar_values import ColumnFunction, Columns, MaskFunction, texts
 from pipeline.examples.encoding import (
     CHOICES,
     INPUT_PREFIX,
+    MARK,
     ROW,
     TARGET,
     encode_cell,
     example_bytes,
 )
+from pipeline.examples.frames import (
+    Cells,
+    Frame,
+    Mask,
+    NotPlain,
+    as_list,
+    list_of_texts,
+    truths,
+)
+from pipeline.examples.usable import MAY_BE_EMPTY, is_empty
 from pipeline.sources.json_lines import MAX_ROW_BYTES
+from pipeline.types import Json
+
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+_Target = Callable[[Frame], tuple[pa.Array, pa.Array | None]]
+"""From a frame with its fields to the encoded targets, and the choices where rows bring them."""
 
 
-class NotPlain(Exception):
-    """A batch that must be normalised row by row."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a batch becomes without looking at a row."""
+
+    examples: pa.RecordBatch
+    """Of the plain rows, in order."""
+    numbers: Numbers
+    """Their row numbers."""
+    left: Numbers
+    """Numbers of the rows that must be normalised by rows."""
+    skipped: Counter[str]
+    """Plain rows that gave no example, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnarPlan:
     """How the columns of a source become the columns of examples."""
 
-    inputs: Mapping[str, str]
-    """Input name to column."""
-    optional: frozenset[str]
+    columns: tuple[str, ...]
+    """Columns of the source that are read."""
+    operations: tuple[tuple[str, ColumnFunction | MaskFunction], ...]
+    """Row operations: the name a value is bound to, or where the reason to leave rows out begins
+    with `rows[`, a condition."""
+    fields: tuple[tuple[str, ColumnFunction], ...]
+    """In an order in which each comes after those it reads."""
+    inputs: tuple[str, ...]
+    nullable: frozenset[str]
     """Inputs that may be null."""
-    target: str
-    table: LabelTable | None
-    """Label names, for a target that is a label."""
-    choices: tuple[str, ...] = ()
-    """Column of option lists, or one column per option."""
-    is_choice_list: bool = False
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that are read."""
-        return list(dict.fromkeys([*self.inputs.values(), self.target, *self.choices]))
+    emptiable: frozenset[str]
+    """Inputs that may be empty."""
+    needs_any: bool
+    """Whether at least one input must not be empty."""
+    target: _Target
+    blank_target: bool
+    """Whether a target may be blank."""
 
     def encode(
         self, numbers: Sequence[int], batch: pa.RecordBatch, schema: pa.Schema
-    ) -> pa.RecordBatch | None:
-        """Return the examples of a batch, or `None` if it must be normalised row by row.
+    ) -> Encoded | None:
+        """Return the examples of a batch, or `None` if all of it must be normalised by rows.
 
         Args:
             numbers: Row numbers.
             batch: The columns of `columns`.
             schema: Columns of examples.
         """
+        skipped: Counter[str] = Counter()
+        left: list[Numbers] = []
         try:
-            cells = {ROW: pa.array(numbers, type=pa.int64()).cast(pa.string())}
-            for name, column in self.inputs.items():
-                cells[INPUT_PREFIX + name] = _text(batch, column, may_be_null=name in self.optional)
-            options = self._options(batch) if self.choices else None
-            if options is not None:
-                cells[CHOICES] = options
-            cells[TARGET] = self._target(batch, options)
-        except (NotPlain, pa.ArrowException):
+            frame = self._operated(Frame.of(numbers, batch), left, skipped)
+            made = self._examples(frame, schema)
+        except (NotPlain, pa.ArrowException, UnicodeEncodeError):
             return None
-        made = pa.RecordBatch.from_arrays([cells[name] for name in schema.names], schema=schema)
-        return None if _any(pc.greater(example_bytes(made), MAX_ROW_BYTES)) else made
+        frame.leave(pc.greater(example_bytes(made), MAX_ROW_BYTES))
+        left.append(frame.numbers[frame.left])
+        if frame.left.any():
+            made = made.filter(pa.array(~frame.left))
+        every = np.sort(np.concatenate(left))
+        return Encoded(made, frame.numbers[~frame.left], every, skipped)
 
-    def _target(self, batch: pa.RecordBatch, options: pa.Array | None) -> pa.Array:
-        if options is not None:
-            return _index(_column(batch, self.target), options)
-        if self.table is not None:
-            return _labels(_column(batch, self.target), self.table)
-        return _text(batch, self.target)
+    def _operated(self, frame: Frame, left: list[Numbers], skipped: Counter[str]) -> Frame:
+        """Return the rows that conditions keep; rows that are not plain go to `left`."""
+        for name, compute in self.operations:
+            found = compute(frame)
+            if not isinstance(found, np.ndarray):
+                frame.columns[name] = found
+                continue
+            left.append(frame.numbers[frame.left])
+            dropped = int((~found & ~frame.left).sum())
+            if dropped:
+                skipped[name] += dropped
+            frame = frame.filtered(found & ~frame.left)
+        return frame
 
-    def _options(self, batch: pa.RecordBatch) -> pa.Array:
-        if self.is_choice_list:
-            return _option_lists(_column(batch, self.choices[0]))
-        columns = [_option(batch, name) for name in self.choices]
-        count, width = batch.num_rows, len(columns)
-        order = pa.array([row + count * i for row in range(count) for i in range(width)])
-        offsets = pa.array(range(0, count * width + 1, width), type=pa.int32())
-        return pa.ListArray.from_arrays(offsets, pa.concat_arrays(columns).take(order))
+    def _examples(self, frame: Frame, schema: pa.Schema) -> pa.RecordBatch:
+        for name, compute in self.fields:
+            frame.columns[f"${name}"] = compute(frame)
+        cells = {ROW: pa.array(frame.numbers).cast(pa.string())}
+        for name in self.inputs:
+            cells[INPUT_PREFIX + name] = self._input(name, frame)
+        if self.needs_any and self.inputs:
+            self._leave_empty(frame)
+        cells[TARGET], choices = self.target(frame)
+        if choices is not None:
+            cells[CHOICES] = choices
+        if not self.blank_target:
+            frame.leave(_blank(cells[TARGET]))
+        return pa.RecordBatch.from_arrays([cells[name] for name in schema.names], schema=schema)
+
+    def _input(self, name: str, frame: Frame) -> pa.Array:
+        column = frame.column(f"${name}")
+        cells = encoded(column, frame)
+        if name not in self.nullable and cells.null_count:
+            frame.leave(cells.is_null())
+        if name not in self.emptiable:
+            frame.leave(_empties(column))
+        return cells
+
+    def _leave_empty(self, frame: Frame) -> None:
+        """Leave rows whose inputs are all empty; one filled input is enough to keep a row."""
+        empty = [_empties(frame.column(f"${name}")) for name in self.inputs]
+        frame.leave(np.logical_and.reduce(empty))
 
 
 def columnar_plan(
     annotation: DatasetAnnotation, class_names: Sequence[str] | None
 ) -> ColumnarPlan | None:
-    """Return how to normalise a task by columns, or `None` if it needs more than that.
+    """Return how to normalise a task by columns, or `None` if rows must be compared or multiplied.
 
     Args:
         annotation: The task.
         class_names: Class names recorded with the data.
+
+    Raises:
+        AnnotationError: A field cannot be computed.
     """
-    rules, fields = annotation.rules, annotation.fields
-    target = _plain_column(fields["target"])
-    names = [name for name in fields if name not in {"target", "choices"}]
-    columns = {name: _plain_column(fields[name]) for name in names}
-    inputs = {name: column for name, column in columns.items() if column is not None}
-    if annotation.rows or target is None or len(inputs) < len(columns):
+    if not all(isinstance(operation, Let | Where) for operation in annotation.rows):
         return None
-    optional = frozenset(name for name in names if name in rules.optional_inputs)
+    table = annotation.label_table(class_names)
+    columns = Columns(table.names if table else ())
+    operations = itertools.chain.from_iterable(
+        _operation(columns, operation, position)
+        for position, operation in enumerate(annotation.rows)
+    )
+    rules = annotation.rules
+    inputs = tuple(name for name in annotation.fields if name not in {"target", "choices"})
+    required = frozenset(rules.required_inputs) - MAY_BE_EMPTY
+    order = evaluation_order(annotation.fields)
+    return ColumnarPlan(
+        columns=tuple(sorted({use.path.root for use in paths_used(annotation)})),
+        operations=tuple(operations),
+        fields=tuple((name, columns.values(annotation.fields[name])) for name in order),
+        inputs=inputs,
+        nullable=frozenset(name for name in inputs if name in rules.optional_inputs),
+        emptiable=frozenset(inputs) - required,
+        needs_any=rules.any_inputs,
+        target=_target(annotation, class_names),
+        blank_target=rules.target != "text",
+    )
+
+
+def encoded(cells: Cells, frame: Frame) -> pa.Array:
+    """Return a column as it is stored; a null stays null."""
+    if isinstance(cells, pa.Array) and pa.types.is_string(cells.type):
+        frame.leave(pc.fill_null(pc.starts_with(cells, MARK), fill_value=False))
+        return cells
+    if isinstance(cells, pa.Array) and pa.types.is_integer(cells.type):
+        return pc.binary_join_element_wise(MARK, cells.cast(pa.string()), "")
+    values = [None if value is None else encode_cell(value) for value in as_list(cells)]
+    return pa.array(values, type=pa.string())
+
+
+def _operation(
+    columns: Columns, operation: Operation, position: int
+) -> list[tuple[str, ColumnFunction | MaskFunction]]:
+    if isinstance(operation, Where):
+        return [(f"rows[{position}]: where", columns.mask(operation.condition))]
+    if isinstance(operation, Let):
+        return [(name, columns.values(value)) for name, value in operation.names.items()]
+    raise TypeError(f"{type(operation).__name__} needs rows")
+
+
+def _blank(column: pa.Array) -> pa.Array:
+    trimmed = pc.binary_length(pc.utf8_trim_whitespace(column))
+    return pc.fill_null(pc.equal(trimmed, 0), fill_value=True)
+
+
+def _empties(cells: Cells) -> Mask:
+    if isinstance(cells, pa.Array) and pa.types.is_string(cells.type):
+        return truths(_blank(cells))
+    if isinstance(cells, pa.Array) and not pa.types.is_nested(cells.type):
+        return truths(cells.is_null())
+    return np.fromiter(map(is_empty, as_list(cells)), dtype=np.bool_, count=len(cells))
+
+
+def _target(annotation: DatasetAnnotation, class_names: Sequence[str] | None) -> _Target:
+    """Return the function that brings target and choices into the shape of the kind."""
+    rules, settings = annotation.rules, annotation.full_settings()
     table = annotation.label_table(class_names)
     if rules.target == "label" and table is not None:
-        return ColumnarPlan(inputs, optional, target, table)
-    if rules.target == "text" and annotation.task == "text":
-        return ColumnarPlan(inputs, optional, target, None)
-    settings = annotation.full_settings()
-    if rules.target == "index" and settings.get("choice_order") == "source":
-        choices = _choice_columns(fields["choices"])
-        if choices and "max_choices" not in settings:
-            is_list = isinstance(fields["choices"], Column)
-            return ColumnarPlan(inputs, optional, target, None, choices, is_list)
-    return None
+        name_of = table.name_of
+        return lambda frame: (
+            encoded(frame.by_value(frame.column("$target"), name_of), frame),
+            None,
+        )
+    if rules.target == "text":
+        return lambda frame: (encoded(texts(frame.column("$target"), frame), frame), None)
+    by_rows = _target_by_rows(annotation, class_names)
+    in_order = settings.get("choice_order") == "source" and "max_choices" not in settings
+    if rules.target != "index" or not in_order:
+        return by_rows
+    return functools.partial(_indices, by_rows)
 
 
-def _plain_column(expression: Expression) -> str | None:
-    if isinstance(expression, Column) and not expression.path.steps:
-        root = expression.path.root
-        return None if root.startswith("$") else root
-    return None
+def _target_by_rows(annotation: DatasetAnnotation, class_names: Sequence[str] | None) -> _Target:
+    finish = target_function(annotation, class_names)
+    names = [f"${name}" for name in ("target", "choices", "tokens") if name in annotation.fields]
+    has_choices = annotation.rules.has_choices
+
+    def run(frame: Frame) -> tuple[pa.Array, pa.Array | None]:
+        def one(*values: Json) -> Json:
+            target, choices = finish(dict(zip(names, values, strict=True)))
+            cell = encode_cell(target)
+            return [cell, cast("Json", choices)] if has_choices else cell
+
+        if not has_choices:
+            cells = frame.computed(names, one)
+            return (pa.array(cells, pa.string()) if isinstance(cells, list) else cells), None
+        pairs: Any = as_list(frame.computed(names, one))
+        targets = [pair[0] if pair else None for pair in pairs]
+        choices = [pair[1] if pair else None for pair in pairs]
+        return pa.array(targets, pa.string()), pa.array(choices, pa.list_(pa.string()))
+
+    return run
 
 
-def _choice_columns(expression: Expression) -> tuple[str, ...]:
-    items = expression.items if isinstance(expression, Listed) else (expression,)
-    columns = tuple(_plain_column(item) for item in items)
-    return tuple(column for column in columns if column) if all(columns) else ()
-
-
-def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    column = batch.column(batch.schema.names.index(name)) if name in batch.schema.names else None
-    if column is None:
-        raise NotPlain
-    if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type):
-        return column.cast(pa.string())
-    return column
-
-
-def _text(batch: pa.RecordBatch, name: str, *, may_be_null: bool = False) -> pa.Array:
-    """Return a column of non-blank texts."""
-    column = _option(batch, name, may_be_null=may_be_null)
-    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(column)), 0)
-    if not may_be_null and _any(blank):
-        raise NotPlain
-    return column
-
-
-def _option(batch: pa.RecordBatch, name: str, *, may_be_null: bool = False) -> pa.Array:
-    column = _column(batch, name)
-    if not pa.types.is_string(column.type) or (column.null_count and not may_be_null):
-        raise NotPlain
-    if _any(pc.starts_with(column, "\x00")):
-        raise NotPlain
-    return column
-
-
-def _option_lists(column: pa.Array) -> pa.Array:
-    is_texts = pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type)
-    if not is_texts or column.null_count or column.flatten().null_count:
-        raise NotPlain
-    return column.cast(pa.list_(pa.string()))
-
-
-def _index(column: pa.Array, options: pa.Array) -> pa.Array:
-    if not pa.types.is_integer(column.type) or column.null_count:
-        raise NotPlain
-    column = column.cast(pa.int64())
+def _indices(otherwise: _Target, frame: Frame) -> tuple[pa.Array, pa.Array | None]:
+    """Return positions among options that keep the order of the source."""
+    target, options = frame.column("$target"), frame.column("$choices")
+    if isinstance(target, list) or isinstance(options, list):
+        return otherwise(frame)
+    is_plain = pa.types.is_integer(target.type) and list_of_texts(options.type)
+    if not is_plain or options.null_count or options.flatten().null_count:
+        return otherwise(frame)
+    lengths = pc.list_value_length(options).cast(pa.int64())
     is_inside = pc.and_(
-        pc.greater_equal(column, 0), pc.less(column, pc.list_value_length(options).cast(pa.int64()))
+        pc.and_(pc.greater_equal(target, 0), pc.less(target, lengths)), pc.greater(lengths, 1)
     )
-    if not pc.all(is_inside).as_py():
-        raise NotPlain
-    return pc.binary_join_element_wise(encode_cell(0)[:1], column.cast(pa.string()), "")
-
-
-def _labels(column: pa.Array, table: LabelTable) -> pa.Array:
-    kind = column.type
-    is_known = pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind)
-    if not is_known or column.null_count:
-        raise NotPlain
-    coded = column.dictionary_encode()
-    try:
-        names = [table.name_of(value) for value in coded.dictionary.to_pylist()]
-    except (RowSkipped, AnnotationError) as error:
-        raise NotPlain from error
-    return pa.array(names, type=pa.string()).take(coded.indices)
-
-
-def _any(mask: pa.Array) -> bool:
-    return bool(pc.any(mask).as_py())
+    frame.leave(pc.fill_null(pc.invert(is_inside), fill_value=True))
+    cells = pc.fill_null(encoded(target, frame), "")
+    return cells, options.cast(pa.list_(pa.string()))

@@ -25,19 +25,20 @@ ROW = "row"
 TARGET = "target"
 CHOICES = "choices"
 INPUT_PREFIX = "input."
-_MARK = "\x00"
+MARK = "\x00"
+"""First character of a cell that holds JSON."""
 
 
 def encode_cell(value: Json) -> str:
     """Return `value` as the text of a cell."""
-    if isinstance(value, str) and not value.startswith(_MARK):
+    if isinstance(value, str) and not value.startswith(MARK):
         return value
-    return _MARK + json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return MARK + json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode_cell(cell: str) -> Json:
     """Return the value of a cell."""
-    return cast("Json", json.loads(cell[1:])) if cell[:1] == _MARK else cell
+    return cast("Json", json.loads(cell[1:])) if cell[:1] == MARK else cell
 
 
 def example_schema(inputs: Sequence[str], *, has_choices: bool) -> pa.Schema:

@@ -23,7 +23,7 @@ def golden_examples(annotation: DatasetAnnotation) -> list[TaskExample]:
     for number, golden in enumerate(annotation.golden):
         for values in golden_values(annotation, golden, REGISTERED_FUNCTIONS):
             own = cast("list[str] | None", values["choices"])
-            closed = spec.labels if annotation.rules.target in {"label", "labels"} else None
+            closed = spec.labels if annotation.rules.is_closed else None
             examples.append(
                 TaskExample(
                     key=f"{annotation.id}/golden/{number}",

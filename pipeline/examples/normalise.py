@@ -1,46 +1,40 @@
-"""From the rows of a source to the examples of a task, one row at a time."""
+"""From the rows of a source to the examples of one split of a task."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.annotations.columns import check_columns, paths_used
-from pipeline.annotations.field_values import FieldValues, compile_fields
-from pipeline.annotations.outcomes import RowSkipped
+from pipeline.annotations.columns import check_columns
 from pipeline.annotations.paths import Scope, parse_path
 from pipeline.annotations.row_evaluation import RowPipeline
-from pipeline.annotations.row_operations import Holdout, SplitBy, Unique
+from pipeline.annotations.row_operations import CapPer, Holdout, Lookup, SplitBy, Unique
 from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.errors import raise_all
-from pipeline.examples.columnar import ColumnarPlan, columnar_plan
-from pipeline.examples.encoding import DraftExample, encode_batch, example_schema
+from pipeline.examples.columnar import Encoded
+from pipeline.examples.making import (
+    BatchMaker,
+    ExampleMaker,
+    RowCounts,
+    SideFile,
+    needed_columns,
+    prefetched,
+)
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
+from pipeline.examples.workers import Job, made_by_processes
+from pipeline.sources.batches import RowBatch
 from pipeline.sources.rows import RowTable
-from pipeline.types import SPLITS, Json, Split
+from pipeline.types import SPLITS, Split
 
-BATCH_ROWS = 1000
-"""Rows normalised at a time where they are read one by one."""
-
-SideFile = Callable[[str], Sequence[dict[str, Json]]]
-
-_MAY_BE_EMPTY = frozenset({"functions", "records", "results", "calls"})
-"""Inputs for which "none" is a meaning: a request without tools, for instance."""
-
-
-@dataclass(slots=True)
-class RowCounts:
-    """What became of the rows of a split."""
-
-    num_rows: int = 0
-    """Source rows, those left out included."""
-    skipped: Counter[str] = field(default_factory=Counter)
-    """Rows that gave no example, by reason."""
+MAX_THREADS = 4
+"""Threads that read and encode columns ahead of the writer."""
+FIRST_BATCHES, SLOW_SECONDS = 16, 1.0
+"""Other processes take over where the first batches needed longer than it takes to start them."""
 
 
 def splits_made(annotation: DatasetAnnotation) -> tuple[Split, ...]:
@@ -60,6 +54,12 @@ def splits_read(annotation: DatasetAnnotation, split: Split) -> tuple[Split, ...
     return present if across else tuple(name for name in present if name == split)
 
 
+def compares_rows(annotation: DatasetAnnotation) -> bool:
+    """Return whether an operation compares rows, so that they cannot be made in any order."""
+    comparing = Unique | Holdout | SplitBy | CapPer
+    return any(isinstance(operation, comparing) for operation in annotation.rows)
+
+
 def recorded_class_names(
     annotation: DatasetAnnotation, tables: Iterable[RowTable]
 ) -> tuple[str, ...] | None:
@@ -74,101 +74,80 @@ def recorded_class_names(
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The examples of one split that are to be made."""
+
+    annotation: DatasetAnnotation
+    split: Split
+    tables: Mapping[Split, RowTable]
+    """Rows of every split in `splits_read`."""
+    class_names: tuple[str, ...] | None = None
+    """Labels recorded with the data or found in it, for an annotation that lists none."""
+    num_proc: int = 1
+    """Processes for a large source; the examples do not depend on it."""
+
+
 def example_batches(
-    annotation: DatasetAnnotation,
-    split: Split,
-    tables: Mapping[Split, RowTable],
-    *,
-    side_file: SideFile,
-    counts: RowCounts,
+    work: Work, *, side_file: SideFile, counts: RowCounts
 ) -> Iterator[pa.RecordBatch]:
     """Yield the examples of one split as record batches, before any cap, in source order.
 
     Args:
-        annotation: The task.
-        split: Its split.
-        tables: Rows of every split in `splits_read`.
+        work: What to make.
         side_file: Reads the files that `lookup` names.
         counts: Filled while batches are taken; complete at the end.
 
     Raises:
         AnnotationError: A path leads to nothing, or a value is not provided for.
-        SourceError: A row cannot be read.
+        SourceError: A row cannot be read, or a process died.
     """
+    annotation, tables = work.annotation, work.tables
     for name, table in tables.items():
         columns = table.features or table.column_names
         raise_all(check_columns(annotation, columns, split=name))
-    names = recorded_class_names(annotation, tables.values())
-    maker = ExampleMaker(annotation, names, counts)
-    plan = columnar_plan(annotation, names)
-    if plan is not None and split in tables:
-        yield from _by_column(maker, plan, tables[split])
+    if compares_rows(annotation) or work.split not in tables:
+        maker = ExampleMaker(annotation, work.class_names, counts)
+        yield from _across_rows(maker, work.split, tables, side_file)
     else:
-        yield from _by_row(maker, split, tables, side_file)
+        yield from _by_batch(work, side_file, counts)
 
 
-def examples_schema(annotation: DatasetAnnotation) -> pa.Schema:
-    """Return the Arrow columns of a task's examples."""
-    inputs = [name for name in annotation.fields if name not in {"target", "choices"}]
-    return example_schema(inputs, has_choices=annotation.rules.has_choices)
+def _by_batch(work: Work, side_file: SideFile, counts: RowCounts) -> Iterator[pa.RecordBatch]:
+    annotation = work.annotation
+    maker = BatchMaker(annotation, work.class_names, side_file)
+    batches = work.tables[work.split].batches(maker.columns)
+    start = time.perf_counter()
+    yield from _here(maker, itertools.islice(batches, FIRST_BATCHES))
+    if work.num_proc > 1 and time.perf_counter() - start > SLOW_SECONDS:
+        lookups = [op for op in annotation.rows if isinstance(op, Lookup)]
+        job = Job(annotation, work.class_names, {op.file: side_file(op.file) for op in lookups})
+        yield from made_by_processes(batches, job, counts, num_proc=work.num_proc)
+    else:
+        yield from _here(maker, batches)
+    counts.add(maker.counts)
 
 
-class ExampleMaker:
-    """Makes examples of rows and counts those that give none."""
-
-    def __init__(
-        self, annotation: DatasetAnnotation, class_names: Sequence[str] | None, counts: RowCounts
-    ) -> None:
-        """Compile the fields of `annotation`.
-
-        Raises:
-            AnnotationError: They cannot be compiled.
-        """
-        self.annotation = annotation
-        self.counts = counts
-        self.schema = examples_schema(annotation)
-        self._compute = compile_fields(annotation, REGISTERED_FUNCTIONS, class_names=class_names)
-
-    def batch(self, rows: Iterable[tuple[int | str, Scope]]) -> pa.RecordBatch:
-        """Return the examples of some rows, fewer where rows give none."""
-        drafts: list[DraftExample] = []
-        for row, scope in rows:
-            try:
-                drafts.append(self._draft(str(row), scope))
-            except RowSkipped as skipped:
-                self.counts.skipped[skipped.reason] += 1
-        return encode_batch(drafts, self.schema, self.counts.skipped)
-
-    def _draft(self, row: str, scope: Scope) -> DraftExample:
-        values = self._compute(scope, row)
-        reason = unusable(self.annotation, values)
-        if reason is not None:
-            raise RowSkipped(reason)
-        return DraftExample(
-            row=row,
-            inputs=cast("dict[str, Json]", values["inputs"]),
-            target=values["target"],
-            choices=cast("list[str] | None", values["choices"]),
-        )
+def _here(maker: BatchMaker, batches: Iterator[RowBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the examples of batches, made in this process."""
+    ahead: Iterator[tuple[RowBatch, Encoded | None]] = ((batch, None) for batch in batches)
+    if maker.is_columnar:
+        ahead = prefetched(batches, maker.encode, num_threads=_num_threads())
+    for batch, encoded in ahead:
+        yield from maker.make(batch, encoded)
 
 
-def _by_column(
-    maker: ExampleMaker, plan: ColumnarPlan, table: RowTable
-) -> Iterator[pa.RecordBatch]:
-    for batch in table.batches(plan.columns):
-        columns = batch.columns()
-        made = plan.encode(batch.numbers, columns, maker.schema) if columns is not None else None
-        yield maker.batch(batch.rows()) if made is None else made
-        maker.counts.num_rows += len(batch.numbers)
-    maker.counts.skipped.update(table.skipped)
+def _num_threads() -> int:
+    """Return how many threads read ahead; Arrow does its work outside of Python's lock."""
+    return min(MAX_THREADS, len(os.sched_getaffinity(0)))
 
 
-def _by_row(
+def _across_rows(
     maker: ExampleMaker, split: Split, tables: Mapping[Split, RowTable], side_file: SideFile
 ) -> Iterator[pa.RecordBatch]:
     annotation, counts = maker.annotation, maker.counts
     pipeline = RowPipeline(annotation, functions=REGISTERED_FUNCTIONS, side_file=side_file)
-    needed = sorted({use.path.root for use in paths_used(annotation)})
+    needed = needed_columns(annotation)
     num_read: dict[Split, int] = {}
 
     def open_split(of: Split) -> Iterator[tuple[int, Scope]]:
@@ -177,30 +156,10 @@ def _by_row(
             num_read[of] += 1
             yield number, row
 
-    rows = pipeline.run(split, open_split)
-    while group := list(itertools.islice(rows, BATCH_ROWS)):
-        yield maker.batch(group)
+    yield from maker.batches(pipeline.run(split, open_split))
     is_resplit = any(isinstance(operation, SplitBy) for operation in annotation.rows)
     for name, table in tables.items():
         if name == split or is_resplit:
             counts.num_rows += num_read.get(name, 0) + table.skipped.total()
             counts.skipped.update(table.skipped)
     counts.skipped.update(pipeline.skipped)
-
-
-def unusable(annotation: DatasetAnnotation, values: FieldValues) -> str | None:
-    """Return why an example would teach nothing, or `None`."""
-    rules = annotation.rules
-    inputs = cast("dict[str, Json]", values["inputs"])
-    if rules.any_inputs and inputs and all(map(_is_empty, inputs.values())):
-        return "fields: empty"
-    for name in rules.required_inputs:
-        if name not in _MAY_BE_EMPTY and _is_empty(inputs.get(name)):
-            return f"fields.{name}: empty"
-    if rules.target == "text" and _is_empty(values["target"]):
-        return "fields.target: empty"
-    return None
-
-
-def _is_empty(value: Json) -> bool:
-    return not value.strip() if isinstance(value, str) else value in (None, [], {})

@@ -7,13 +7,17 @@ the reason is counted in the report.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from pipeline.annotations.outcomes import RowSkipped, kind_of
+from pipeline.annotations.views import VIEWS
 from pipeline.errors import ParseError
 from pipeline.functions.calls import calls_from_json, calls_to_json, specs_from_json, specs_to_json
-from pipeline.types import Json
+from pipeline.functions.granular import GRANULAR_TASKS, derive_target
+from pipeline.types import FunctionCall, Json
 
 MAX_LITERAL_CHARACTERS = 1 << 20
 
@@ -63,10 +67,60 @@ def python_literal(value: Json) -> Json:
         raise RowSkipped("unreadable Python literal") from error
 
 
+def granular(value: Json, *, view: str, part: str = "target") -> Json:
+    """Return one part of a row in one of the views of `pipeline.annotations.views`.
+
+    Args:
+        value: `{calls, functions}`, for the view `response` with the text under `response`.
+        view: The view.
+        part: `target`; `calls`: those that are already made; `functions`: those of the calls.
+
+    Raises:
+        RowSkipped: The row does not feed the view.
+    """
+    row = cast("dict[str, Json]", value)
+    if row.get("calls") is None:
+        raise RowSkipped("null")
+    try:
+        calls = calls_from_json(row["calls"])
+        task = VIEWS[view].task
+        response = row.get("response")
+        if view == "response" and not (isinstance(response, str) and response.strip()):
+            raise RowSkipped("does not feed the view 'response'")
+        if task is not None and not GRANULAR_TASKS[task].applies(calls):
+            raise RowSkipped(f"does not feed the view {view!r}")
+        if part == "functions":
+            return _called(cast("list[dict[str, Json]]", row["functions"]), calls)
+        num_made = _num_made(calls) if view == "next" else len(calls)
+        if part == "calls":
+            return calls_to_json(calls[:num_made])
+        text = response if isinstance(response, str) else None
+        return derive_target(VIEWS[view].granular, calls, num_made=num_made, response=text)
+    except ParseError as error:
+        raise RowSkipped(f"unreadable function calls ({error.code})") from error
+
+
+def _called(functions: list[dict[str, Json]], calls: Sequence[FunctionCall]) -> Json:
+    """Return the specs of the functions that are called."""
+    names = {call.name for call in calls}
+    return [function for function in functions if function["name"] in names]
+
+
+def _num_made(calls: Sequence[FunctionCall]) -> int:
+    """Return how many of the calls are made already: by a hash of the calls, below their number.
+
+    The row's number would do as well, but would change with rows before it.
+    """
+    text = json.dumps(calls_to_json(calls), sort_keys=True)
+    digest = hashlib.sha256(text.encode(errors="replace")).digest()
+    return int.from_bytes(digest[:8], "big") % len(calls)
+
+
 REGISTERED_FUNCTIONS: Mapping[str, Callable[..., Json]] = {
     "function_specs": function_specs,
     "function_calls": function_calls,
     "python_literal": python_literal,
+    "granular": granular,
 }
 """All of them, by the name that annotations use."""
 

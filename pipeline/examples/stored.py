@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -97,6 +98,20 @@ class StoredExamples:
                     continue
                 batch = batch.take(pa.array(self._chosen[first:last] - start))
             yield from self._decode(batch)
+
+    def without(self, positions: npt.NDArray[np.int64]) -> StoredExamples:
+        """Return the same examples but for those at the given positions, counted from 0."""
+        return self.only(np.delete(np.arange(len(self), dtype=np.int64), positions))
+
+    def only(self, kept: npt.NDArray[np.int64]) -> StoredExamples:
+        """Return the examples at the given sorted positions, counted from 0."""
+        return StoredExamples(
+            self._path,
+            self.spec,
+            dataclasses.replace(self.report, num_examples=len(kept)),
+            choices=self._choices,
+            chosen=kept if self._chosen is None else self._chosen[kept],
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory map out, so that worker processes open the file themselves."""

@@ -1,7 +1,8 @@
 """The granular function-calling tasks: several views of the same (functions, calls) row.
 
 The seven tasks are those of Granite-20B-FunctionCalling (arXiv:2407.00121). Which rows feed which
-task, and the wording of the instructions, are this project's own: neither is published.
+task is this project's own, because it is not published; so is the wording of the instructions,
+which is in `pipeline.annotations.views`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ class GranularTask:
 
     name: str
     granular: Granular
-    instruction: str
     applies: Callable[[Sequence[FunctionCall]], bool]
     """Whether a row with these calls can feed the task."""
 
@@ -93,46 +93,36 @@ GRANULAR_TASKS: dict[str, GranularTask] = {
     "nested_calling": GranularTask(
         name="nested_calling",
         granular="calls",
-        instruction=(
-            "Call the functions that the request needs, in order. Label a call whose result "
-            "another call uses, and write that result as $label.field$."
-        ),
         applies=is_nested,
     ),
     "function_chaining": GranularTask(
         name="function_chaining",
         granular="calls",
-        instruction="Call all the functions that the request needs, in order.",
         applies=_is_chain,
     ),
     "parallel_functions": GranularTask(
         name="parallel_functions",
         granular="calls",
-        instruction="Call the functions that the request needs, once for each thing it asks for.",
         applies=_is_parallel,
     ),
     "next_best_function": GranularTask(
         name="next_best_function",
         granular="next",
-        instruction="Name the one function that should be called next.",
         applies=_has_call,
     ),
     "function_names": GranularTask(
         name="function_names",
         granular="names",
-        instruction="List the names of the functions that the request needs, in order.",
         applies=_always,
     ),
     "parameter_values": GranularTask(
         name="parameter_values",
         granular="parameters",
-        instruction="Fill in the arguments of the function from the request.",
         applies=_is_single,
     ),
     "response_generation": GranularTask(
         name="response_generation",
         granular="response",
-        instruction="Answer the user from the results of the function calls.",
         applies=_always,
     ),
 }

@@ -4,8 +4,8 @@
     -> micro steps -> the rows of one rank
 
 Rows are numbered over the whole run, before anything is known about ranks. A global step takes
-the next `global_batch_size` rows, so world size and accumulation only divide them.
-Worker processes need no state: a row is found from its window and its place in it.
+the next `global_batch_size` rows, so world size and accumulation only divide them. The process
+that trains finds out what each row holds; worker processes are told, and need no state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.errors import MixtureError
 from pipeline.files import sha256_of_json
 from pipeline.mixture.packing import Row, build_row, pack_lengths, pad_row
-from pipeline.mixture.schedule import MixtureSchedule, shuffled_order
+from pipeline.mixture.schedule import BLOCK_LENGTH, MixtureSchedule, Phase, shuffled_order
 from pipeline.types import Json
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _ROW_FIELDS = ("input_ids", "labels", "position_ids", "task_ids")
 
 RowKey = tuple[int, int]
 """Window, and number of the row in it."""
+Draws = list[tuple[int, int]]
+"""Task index and example index of every example in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,16 +114,34 @@ class RowPlan:
         rows = sum(self.num_rows(window) for window in range(windows))
         return rows + round(self.num_rows(windows) * rest / WINDOW_LENGTH) if rest else rows
 
-    def draws(self, key: RowKey) -> list[tuple[int, int]]:
+    def draws(self, key: RowKey) -> Draws:
         """Return task index and example index of every example in a row."""
         window = self._window(key[0])
         return [(int(window.tasks[i]), int(window.examples[i])) for i in window.rows[key[1]]]
 
     def row(self, key: RowKey) -> Row:
         """Return the tokens of a row."""
+        return self.row_of(self.draws(key))
+
+    def row_of(self, draws: Draws) -> Row:
+        """Return the tokens of a row that holds these examples."""
         return build_row(
-            [(*self.tasks[task].ids_and_mask(example), task) for task, example in self.draws(key)]
+            [(*self.tasks[task].ids_and_mask(example), task) for task, example in draws]
         )
+
+    def change_rates(self, window: int, rates: Sequence[float]) -> None:
+        """Draw at other rates from a window on; see `MixtureSchedule.change_rates`."""
+        self.schedule.change_rates(window * WINDOW_LENGTH // BLOCK_LENGTH, rates)
+        self._forget(window)
+
+    def phases_from(self, window: int) -> list[Phase]:
+        """Return the rates of a window and of all later ones, as far as they are known."""
+        return self.schedule.phases_from(window * WINDOW_LENGTH // BLOCK_LENGTH)
+
+    def restore_phases(self, phases: Sequence[Phase]) -> None:
+        """Go on with recorded rates; see `MixtureSchedule.restore_phases`."""
+        self.schedule.restore_phases(phases)
+        self._forget(0)
 
     def advance(self, cursor: Cursor, num_rows: int) -> Cursor:
         """Return the cursor `num_rows` later."""
@@ -142,6 +162,12 @@ class RowPlan:
             keys.append((window, row))
             row += 1
         return keys
+
+    def _forget(self, first_window: int) -> None:
+        """Drop what is remembered of a window and all later ones."""
+        for kept in (self._windows, self._num_rows):
+            for window in [window for window in kept if window >= first_window]:
+                del kept[window]
 
     @cached_property
     def _all_lengths(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -211,9 +237,9 @@ class TrainingBatches(Dataset[Row]):
         """Step to start with, counted from 0: that of the loaded state, else the first."""
         return self._base_step
 
-    def __getitem__(self, key: RowKey) -> Row:
-        """Return a row by its key."""
-        return self.plan.row(key)
+    def __getitem__(self, draws: Draws) -> Row:
+        """Return the row that holds these examples."""
+        return self.plan.row_of(draws)
 
     def step_keys(self, step: int) -> list[RowKey]:
         """Return the rows of all ranks in optimizer step `step`, which counts from 0."""
@@ -283,9 +309,23 @@ class TrainingBatches(Dataset[Row]):
             batch["attention_mask"] = (torch.arange(length) < lengths[:, None]).long()
         return batch
 
+    def change_rates(self, after_step: int, rates: Sequence[float]) -> None:
+        """Draw at other rates from the first window on that begins after step `after_step`.
+
+        Every process must do the same. Steps up to `after_step` may be fetched already.
+
+        Args:
+            after_step: Counted from 0.
+            rates: Share of draws of each task, of any positive sum.
+        """
+        self.plan.change_rates(self._cursor(after_step).window + 1, rates)
+
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides over the order of rows: data, rates, seed and packing."""
+        """Hash of all that decides over the order of rows: data, rates, seed and packing.
+
+        Changes of rates during the run are no part of it; they are in the state.
+        """
         schedule = self.plan.schedule
         return sha256_of_json(
             {
@@ -302,12 +342,19 @@ class TrainingBatches(Dataset[Row]):
     def state(self, num_completed_steps: int) -> dict[str, Json]:
         """Return what a checkpoint must keep to go on after `num_completed_steps`."""
         cursor = self._cursor(num_completed_steps)
-        return {
+        state: dict[str, Json] = {
             "num_completed_steps": num_completed_steps,
             "window": cursor.window,
             "row": cursor.row,
             "fingerprint": self.fingerprint,
         }
+        phases = self.plan.phases_from(cursor.window)
+        if phases[-1].first_block > 0:
+            state["phases"] = [
+                cast("Json", [phase.first_block, [*phase.rates], [*phase.draws_before]])
+                for phase in phases
+            ]
+        return state
 
     def load_state(self, state: dict[str, Json]) -> None:
         """Go on where `state` was taken, on any number of ranks; nothing is replayed.
@@ -322,6 +369,11 @@ class TrainingBatches(Dataset[Row]):
                 f"({str(state['fingerprint'])[:12]}), this run has {self.fingerprint[:12]}",
                 where="mixture",
                 hint="Restore the data and the mixture settings, or start a new run",
+            )
+        if "phases" in state:
+            recorded = cast("list[tuple[int, list[float], list[int]]]", state["phases"])
+            self.plan.restore_phases(
+                [Phase(block, tuple(rates), tuple(before)) for block, rates, before in recorded]
             )
         self._base_step = cast("int", state["num_completed_steps"])
         self._base = Cursor(cast("int", state["window"]), cast("int", state["row"]))
@@ -342,9 +394,19 @@ class MicroBatchSampler:
         self._batches = batches
         self._start_step = batches.first_step if start_step is None else start_step
 
-    def __iter__(self) -> Iterator[list[RowKey]]:
-        """Yield the row keys of each micro step."""
-        return self._batches.micro_steps(self._start_step)
+    def __iter__(self) -> Iterator[list[Draws]]:
+        """Yield what the rows of each micro step hold.
+
+        Steps before a loaded state are empty lists: whoever resumes skips them unread, and
+        nothing is computed for them.
+        """
+        batches = self._batches
+        first_step = max(self._start_step, batches.first_step)
+        num_skipped = first_step - self._start_step
+        for _ in range(num_skipped * batches.shape.gradient_accumulation_steps):
+            yield []
+        for keys in batches.micro_steps(first_step):
+            yield [batches.plan.draws(key) for key in keys]
 
     def __len__(self) -> int:
         """Return the number of micro steps left."""

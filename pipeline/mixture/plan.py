@@ -6,7 +6,7 @@ Nothing here is trained or printed; the command line draws the result.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Literal, cast
 
 from pipeline.mixture.batches import Cursor, TrainingBatches
 from pipeline.types import Json
@@ -14,6 +14,12 @@ from pipeline.types import Json
 _FEW_LOSS_TOKENS = 0.01
 _MANY_TRUNCATED = 0.10
 _UNEVEN_LENGTHS = 5.0
+_MANY_PASSES = 10.0
+"""Passes over a task that are worth a warning where no ceiling is set."""
+_MOST_LINES = 5
+"""Tasks that are named one by one; more of them share one line."""
+
+Reduction = Literal["token", "example", "task"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,8 @@ class TaskPlan:
     num_skipped: int
     num_truncated: int
     """Examples whose context was cut."""
+    truncation_rate: float
+    """Their share of the examples, 0 to 1."""
     rate: float
     """Share of draws."""
     num_draws: int
@@ -39,7 +47,7 @@ class TaskPlan:
     num_loss_tokens: int
     """Of those, tokens trained on."""
     loss_share: float
-    """Share of the loss under the token mean, 0 to 1: `rate` times answer length."""
+    """Expected share of the loss, 0 to 1, as the run's reduction weighs it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,10 @@ class MixturePlan:
 
 
 def build_plan(
-    batches: TrainingBatches, *, max_epochs: float | None = None, task_loss: bool = False
+    batches: TrainingBatches,
+    *,
+    max_epochs: float | None = None,
+    loss_reduction: Reduction = "token",
 ) -> MixturePlan:
     """Return the plan of a run.
 
@@ -72,9 +83,10 @@ def build_plan(
 
     Args:
         batches: The batches of any rank.
-        max_epochs: Passes over one task beyond which a warning is due; `None` for none.
-        task_loss: Whether the loss is averaged per task, so that uneven answer lengths do no
-            harm and deserve no warning.
+        max_epochs: The ceiling on passes over one task; more are warned of, and more than 10
+            where there is no ceiling.
+        loss_reduction: How the loss of a step is averaged. Under `token`, long answers count for
+            more: a share of draws becomes another share of the loss.
     """
     plan = batches.plan
     num_rows = batches.num_steps * batches.shape.global_batch_size
@@ -84,7 +96,7 @@ def build_plan(
         int(count) * task.counts.num_loss_tokens / max(1, len(task))
         for task, count in zip(plan.tasks, counts, strict=True)
     ]
-    total_loss_tokens = max(1.0, sum(loss_tokens))
+    shares = _loss_shares(batches, counts.tolist(), loss_tokens, loss_reduction)
     tasks = tuple(
         TaskPlan(
             task=task.name,
@@ -92,15 +104,16 @@ def build_plan(
             num_examples=len(task),
             num_skipped=task.counts.num_rows - len(task),
             num_truncated=task.counts.num_truncated_examples,
+            truncation_rate=task.counts.num_truncated_examples / max(1, len(task)),
             rate=float(rate),
             num_draws=int(count),
             epochs=int(count) / max(1, len(task)),
             num_tokens=round(int(count) * task.counts.num_tokens / max(1, len(task))),
             num_loss_tokens=round(tokens),
-            loss_share=tokens / total_loss_tokens,
+            loss_share=share,
         )
-        for task, rate, count, tokens in zip(
-            plan.tasks, plan.schedule.rates, counts, loss_tokens, strict=True
+        for task, rate, count, tokens, share in zip(
+            plan.tasks, plan.schedule.rates, counts, loss_tokens, shares, strict=True
         )
     )
     return MixturePlan(
@@ -110,7 +123,7 @@ def build_plan(
         num_draws=num_draws,
         num_tokens=sum(task.num_tokens for task in tasks),
         fill_fraction=fill,
-        warnings=tuple(_warnings(tasks, max_epochs, task_loss)),
+        warnings=tuple(_warnings(tasks, max_epochs, loss_reduction)),
     )
 
 
@@ -124,32 +137,63 @@ def _draws_in_rows(batches: TrainingBatches, num_rows: int) -> tuple[int, float]
     return round(num_rows * sum(len(row) for row in draws) / len(sample)), fill
 
 
-def _warnings(tasks: tuple[TaskPlan, ...], max_epochs: float | None, task_loss: bool) -> list[str]:
-    found: list[str] = []
-    for task in tasks:
-        if task.num_examples == 0:
-            found.append(f"{task.task}: none of {task.num_rows} rows can be trained on")
-            continue
-        if task.rate == 0:
-            continue
-        if max_epochs is not None and task.epochs > max_epochs * 1.05:
+def _loss_shares(
+    batches: TrainingBatches, draws: list[int], loss_tokens: list[float], reduction: Reduction
+) -> list[float]:
+    """Return the expected share of each task in the loss of a step."""
+    if reduction == "token":
+        weights = loss_tokens
+    elif reduction == "example":
+        weights = [float(count) for count in draws]
+    else:
+        # Tasks of a step share its loss evenly; rare ones are in few steps.
+        per_step = sum(draws) / batches.num_steps
+        weights = [1.0 - (1.0 - rate) ** per_step for rate in batches.plan.schedule.rates.tolist()]
+    total = sum(weights)
+    return [weight / total if total else 0.0 for weight in weights]
+
+
+def _warnings(
+    tasks: tuple[TaskPlan, ...], max_epochs: float | None, reduction: Reduction
+) -> list[str]:
+    found = [
+        f"{task.task}: none of {task.num_rows} rows can be trained on"
+        for task in tasks
+        if task.num_examples == 0
+    ]
+    drawn = [task for task in tasks if task.num_examples and task.rate > 0]
+    most = _MANY_PASSES if max_epochs is None else max_epochs
+    for task in drawn:
+        if task.epochs > most * 1.05:
             found.append(
                 f"{task.task}: its {task.num_examples} examples are seen {task.epochs:.1f} times, "
-                f"more than {max_epochs:g}"
+                f"more than {most:g}"
             )
-        if task.loss_share < _FEW_LOSS_TOKENS and not task_loss:
-            found.append(
-                f"{task.task}: {100 * task.loss_share:.2g} % of the loss "
-                f"at {100 * task.rate:.2g} % of the draws"
-            )
-        if task.num_truncated > _MANY_TRUNCATED * task.num_examples:
+        if task.truncation_rate > _MANY_TRUNCATED:
             found.append(
                 f"{task.task}: the context of {task.num_truncated} of {task.num_examples} "
                 "examples is cut"
             )
         if task.num_skipped:
             found.append(f"{task.task}: {task.num_skipped} of {task.num_rows} rows are left out")
-    return found + ([] if task_loss else _uneven_lengths(tasks))
+    found += _small_shares(drawn)
+    return found + (_uneven_lengths(tasks) if reduction == "token" else [])
+
+
+def _small_shares(drawn: list[TaskPlan]) -> list[str]:
+    small = sorted((t for t in drawn if t.loss_share < _FEW_LOSS_TOKENS), key=_loss_share)
+    lines = [
+        f"{task.task}: {100 * task.loss_share:.2g} % of the loss "
+        f"at {100 * task.rate:.2g} % of the draws"
+        for task in small
+    ]
+    if len(lines) <= _MOST_LINES:
+        return lines
+    return [f"{len(lines)} tasks have less than 1 % of the loss each; least has {lines[0]}"]
+
+
+def _loss_share(task: TaskPlan) -> float:
+    return task.loss_share
 
 
 def _uneven_lengths(tasks: tuple[TaskPlan, ...]) -> list[str]:

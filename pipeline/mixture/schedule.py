@@ -1,15 +1,18 @@
-"""Which example is drawn at which position of a run: a pure function of seed and position.
+"""Which example is drawn at which position of a run: a function of seed, rates and position.
 
 Positions come in blocks of 1024. In every block each task has its quota, rounded up or down, so
 rare tasks are never forgotten; inside a block they are spread evenly, with some chance. A task's
 examples follow a new permutation in every epoch of the task. Nothing is replayed to get to a
-position, and no generator state exists that could be lost.
+position, and no generator state exists that could be lost. Rates may change between blocks: the
+changes are recorded as phases, and the function is that of the recorded phases.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,17 @@ BLOCK_LENGTH = 1024
 _CHECKPOINT_BLOCKS = 64
 _GOLDEN_FRACTION = 0.6180339887498949
 _FEISTEL_ROUNDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Blocks that are drawn at the same rates."""
+
+    first_block: int
+    rates: tuple[float, ...]
+    """Share of draws per task, summing to 1."""
+    draws_before: tuple[int, ...]
+    """Draws of each task before the first block."""
 
 
 class MixtureSchedule:
@@ -38,7 +52,7 @@ class MixtureSchedule:
         *,
         names: Sequence[str] | None = None,
     ) -> None:
-        """Fix the rates for the whole run.
+        """Start with rates that hold until `change_rates`.
 
         Args:
             rates: Share of draws per task, of any positive sum.
@@ -59,14 +73,48 @@ class MixtureSchedule:
             raise ValueError("a task that is drawn needs at least one example")
         self.seed = seed
         self.rates = self.rates / self.rates.sum()
-        edges = np.concatenate(([0.0], np.cumsum(self.rates))) * BLOCK_LENGTH
-        edges[edges >= edges[-1]] = BLOCK_LENGTH
-        self._edges = edges
         keys = [str(i) for i in range(len(sizes))] if names is None else list(names)
         self._task_keys = np.array([_key(seed, name) for name in keys], dtype=np.uint64)
         self._offset = _key(seed, "block offset") / 2.0**64
-        self._counts_before = [np.zeros(len(sizes), dtype=np.int64)]
-        """Draws of each task before every 64th block, grown on demand."""
+        nothing = (0,) * len(sizes)
+        self._quotas = [_Quotas(Phase(0, tuple(self.rates.tolist()), nothing), self._offset)]
+
+    def change_rates(self, first_block: int, rates: Sequence[float]) -> None:
+        """Draw at other rates from a block on; a change at the same block replaces the last.
+
+        Args:
+            first_block: Not before the block of the last change.
+            rates: Share of draws per task, of any positive sum; 0 where it was 0 at the start.
+
+        Raises:
+            ValueError: The block lies before the last change, or the rates do not fit.
+        """
+        last = self._quotas[-1].phase.first_block
+        shares = np.asarray(rates, dtype=np.float64)
+        if first_block < max(last, 1) or len(shares) != len(self.rates):
+            raise ValueError(f"no rates can start at block {first_block} after block {last}")
+        if (shares < 0).any() or ((shares > 0) != (self.rates > 0)).any():
+            raise ValueError("rates must be above 0 where they were at the start, and only there")
+        before = tuple(self._counts(first_block).tolist())
+        phase = Phase(first_block, tuple((shares / shares.sum()).tolist()), before)
+        if first_block == last:
+            self._quotas.pop()
+        self._quotas.append(_Quotas(phase, self._offset))
+
+    def phases_from(self, block: int) -> list[Phase]:
+        """Return the phase of a block and all later ones: what must be kept to go on there."""
+        first = self._phase_number(block)
+        return [quotas.phase for quotas in self._quotas[first:]]
+
+    def restore_phases(self, phases: Sequence[Phase]) -> None:
+        """Go on with phases of `phases_from`; what was drawn before them is no longer known.
+
+        Raises:
+            ValueError: There is none, or one has another number of tasks.
+        """
+        if not phases or any(len(phase.rates) != len(self.rates) for phase in phases):
+            raise ValueError("phases must have one rate per task")
+        self._quotas = [_Quotas(phase, self._offset) for phase in phases]
 
     def entries(self, start: int, stop: int) -> tuple[Int64Array, Int64Array]:
         """Return task index and example index of the positions from `start` up to `stop`.
@@ -99,7 +147,8 @@ class MixtureSchedule:
 
     def _block(self, block: int) -> tuple[Int64Array, Int64Array]:
         """Return task of each position of a block, and its number among the task's draws."""
-        counts = self._block_counts(np.array([block]))[0]
+        quotas = self._quotas[self._phase_number(block)]
+        counts = quotas.of_blocks(np.array([block]))[0]
         tasks = np.repeat(np.arange(len(counts)), counts)
         numbers = np.arange(BLOCK_LENGTH) - np.repeat(np.cumsum(counts) - counts, counts)
         # Draw k of n falls at random into the kth of n equal parts of the block: shuffled, yet
@@ -107,9 +156,40 @@ class MixtureSchedule:
         chance = _hashes(BLOCK_LENGTH, self.seed, f"block {block}") / 2.0**64
         order = np.argsort((numbers + chance) / counts[tasks], kind="stable")
         tasks = tasks[order]
-        return tasks, numbers[order] + self._counts(block)[tasks]
+        return tasks, numbers[order] + quotas.before(block)[tasks]
 
-    def _block_counts(self, blocks: Int64Array) -> Int64Array:
+    def _counts(self, block: int) -> Int64Array:
+        """Return draws of each task before a block."""
+        return self._quotas[self._phase_number(block)].before(block)
+
+    def _phase_number(self, block: int) -> int:
+        firsts = [quotas.phase.first_block for quotas in self._quotas]
+        if block < firsts[0]:
+            raise ValueError(f"the rates of block {block} are not known, only from {firsts[0]} on")
+        return bisect.bisect_right(firsts, block) - 1
+
+    def _examples(self, tasks: Int64Array, draws: Int64Array) -> Int64Array:
+        sizes = self.sizes[tasks]
+        epochs = draws // sizes
+        with np.errstate(over="ignore"):
+            keys = _mix(self._task_keys[tasks] + epochs.astype(np.uint64))
+        return permute(draws % sizes, sizes, keys)
+
+
+class _Quotas:
+    """How often each task is drawn in the blocks of one phase."""
+
+    def __init__(self, phase: Phase, offset: float) -> None:
+        """Lay the rates out as intervals; `offset` is where the grid of block 0 lies, 0 to 1."""
+        self.phase = phase
+        self._offset = offset
+        edges = np.concatenate(([0.0], np.cumsum(phase.rates))) * BLOCK_LENGTH
+        edges[edges >= edges[-1]] = BLOCK_LENGTH
+        self._edges = edges
+        self._before = [np.array(phase.draws_before, dtype=np.int64)]
+        """Draws of each task before every 64th block of the phase, grown on demand."""
+
+    def of_blocks(self, blocks: Int64Array) -> Int64Array:
         """Return draws per block and task, shape `[len(blocks), T]`.
 
         A task owns an interval as long as its quota; it is drawn once for every point of a unit
@@ -122,26 +202,17 @@ class MixtureSchedule:
         points_before[:, self._edges >= BLOCK_LENGTH] = BLOCK_LENGTH
         return np.diff(np.maximum(points_before, 0.0), axis=1).astype(np.int64)
 
-    def _counts(self, block: int) -> Int64Array:
-        """Return draws of each task before a block."""
-        checkpoint, rest = divmod(block, _CHECKPOINT_BLOCKS)
-        while len(self._counts_before) <= checkpoint:
-            first = (len(self._counts_before) - 1) * _CHECKPOINT_BLOCKS
+    def before(self, block: int) -> Int64Array:
+        """Return draws of each task before a block of this phase."""
+        checkpoint, rest = divmod(block - self.phase.first_block, _CHECKPOINT_BLOCKS)
+        while len(self._before) <= checkpoint:
+            first = self.phase.first_block + (len(self._before) - 1) * _CHECKPOINT_BLOCKS
             blocks = np.arange(first, first + _CHECKPOINT_BLOCKS)
-            total = self._counts_before[-1] + self._block_counts(blocks).sum(axis=0)
-            self._counts_before.append(total)
-        before = self._counts_before[checkpoint]
+            self._before.append(self._before[-1] + self.of_blocks(blocks).sum(axis=0))
+        before = self._before[checkpoint]
         if rest:
-            blocks = np.arange(block - rest, block)
-            before = before + self._block_counts(blocks).sum(axis=0)
+            before = before + self.of_blocks(np.arange(block - rest, block)).sum(axis=0)
         return before
-
-    def _examples(self, tasks: Int64Array, draws: Int64Array) -> Int64Array:
-        sizes = self.sizes[tasks]
-        epochs = draws // sizes
-        with np.errstate(over="ignore"):
-            keys = _mix(self._task_keys[tasks] + epochs.astype(np.uint64))
-        return permute(draws % sizes, sizes, keys)
 
 
 def permute(indices: Int64Array, sizes: Int64Array, keys: UInt64Array) -> Int64Array:

@@ -1,13 +1,15 @@
 """A task's examples as token arrays on disk, made once and memory-mapped.
 
 The folder is `<cache_root>/tokens/<task>/<fingerprint>/`; its files are told in
-`pipeline.mixture.token_files`. On a cluster, shards of a task can be made by many jobs:
-`tokenise_task` joins them when it finds all of them.
+`pipeline.mixture.token_files`. Parts of a task can be made by many processes and jobs, side by
+side in `<fingerprint>-<part>-of-<parts>/`; joined, they have the bytes of a single run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property, lru_cache
@@ -20,6 +22,7 @@ import numpy.typing as npt
 import pipeline.chat
 from pipeline.chat.tokenise import ExampleTooLong, tokenise_many
 from pipeline.chat.vocabulary import encoder_for
+from pipeline.errors import OutputError
 from pipeline.files import (
     MANIFEST_NAME,
     cache_root,
@@ -109,7 +112,7 @@ def tokenise_task(
     fingerprint: str,
     max_length: int,
 ) -> TokenizedTask:
-    """Return a task's tokens: from the cache, joined from shards, or made here.
+    """Return a task's tokens: from the cache, joined from parts, or made here.
 
     Rows that are too long without their context, or have nothing to train on, are counted and
     left out.
@@ -127,68 +130,101 @@ def tokenise_task(
         OutputError: The cache cannot be written.
     """
     name = examples.spec.id
-    folder = _folder(
-        name,
-        tokenizer,
-        fingerprint=fingerprint,
-        max_length=max_length,
-    )
-    if not is_complete_folder(folder):
-        shards = _find_shards(folder)
-        with staged_folder(folder) as staged:
-            if shards:
-                counts = join_tokens(staged, [(shard.folder, shard.counts) for shard in shards])
-            else:
-                conversations = map(render, examples)
-                results = _tokenise(conversations, tokenizer, max_length)
-                counts = write_tokens(staged, results)
-            _write_counts(staged, counts)
+    folder = tokens_folder(name, tokenizer, fingerprint=fingerprint, max_length=max_length)
+    if is_complete_folder(folder):
+        return TokenizedTask(folder, name)
+    num_parts = _find_num_parts(folder)
+    if num_parts is not None:
+        return join_parts(folder, name, num_parts)
+    conversations = map(render, examples)
+    with _kept_if_made_elsewhere(folder), staged_folder(folder) as staged:
+        _write_counts(staged, write_tokens(staged, _tokenise(conversations, tokenizer, max_length)))
     return TokenizedTask(folder, name)
 
 
-def tokenise_shard(
+def tokenise_part(
     examples: Examples,
     render: Callable[[TaskExample], Conversation],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    shard: int,
-    num_shards: int,
+    part: int,
+    num_parts: int,
     fingerprint: str,
     max_length: int,
 ) -> TokenizedTask:
-    """Make the tokens of one part of a task's rows, for `tokenise_task` to join.
+    """Make the tokens of one part of a task's rows, for `join_parts`; what is there stays.
 
     Args:
         examples: All training examples of the task.
         render: As for `tokenise_task`, like all that is not told here.
         tokenizer: Likewise.
-        shard: Which part, 0-based.
-        num_shards: Number of parts; the same for all of them.
+        part: Which part, 0-based.
+        num_parts: Number of parts; the same for all of them.
         fingerprint: Likewise.
         max_length: Likewise.
 
     Raises:
-        ValueError: `shard` is not below `num_shards`.
+        ValueError: `part` is not below `num_parts`.
         ChatError: See `pipeline.chat.render.render_segments`.
         OutputError: The cache cannot be written.
     """
-    if not 0 <= shard < num_shards:
-        raise ValueError(f"shard {shard} of {num_shards} does not exist")
+    if not 0 <= part < num_parts:
+        raise ValueError(f"part {part} of {num_parts} does not exist")
     name = examples.spec.id
-    whole = _folder(
-        name,
-        tokenizer,
-        fingerprint=fingerprint,
-        max_length=max_length,
-    )
-    folder = whole.with_name(f"{whole.name}-{shard}-of-{num_shards}")
+    whole = tokens_folder(name, tokenizer, fingerprint=fingerprint, max_length=max_length)
+    folder = part_folder(whole, part, num_parts)
     if not is_complete_folder(folder):
-        start, stop = (len(examples) * part // num_shards for part in (shard, shard + 1))
+        start, stop = (len(examples) * number // num_parts for number in (part, part + 1))
         conversations = (render(examples[index]) for index in range(start, stop))
         results = _tokenise(conversations, tokenizer, max_length)
-        with staged_folder(folder) as staged:
+        with _kept_if_made_elsewhere(folder), staged_folder(folder) as staged:
             _write_counts(staged, write_tokens(staged, results, first_row=start))
     return TokenizedTask(folder, name)
+
+
+def find_unfinished_parts(folder: Path, num_parts: int) -> dict[int, str]:
+    """Return the parts of a task that cannot be joined, each `missing` or `damaged`.
+
+    Args:
+        folder: Of the whole task, see `tokens_folder`. When it is complete, no part is needed.
+        num_parts: Parts of the task.
+    """
+    if is_complete_folder(folder):
+        return {}
+    parts = {part: part_folder(folder, part, num_parts) for part in range(num_parts)}
+    return {
+        part: "damaged" if path.exists() else "missing"
+        for part, path in parts.items()
+        if not is_complete_folder(path)
+    }
+
+
+def join_parts(folder: Path, name: str, num_parts: int) -> TokenizedTask:
+    """Return the whole task, joined from complete parts, which are removed then.
+
+    Args:
+        folder: Of the whole task.
+        name: Id of the task.
+        num_parts: Parts of the task.
+
+    Raises:
+        OutputError: The cache cannot be written.
+    """
+    paths = [part_folder(folder, part, num_parts) for part in range(num_parts)]
+    if not is_complete_folder(folder):
+        with _kept_if_made_elsewhere(folder), staged_folder(folder) as staged:
+            parts = [(path, TokenizedTask(path, name).counts) for path in paths]
+            _write_counts(staged, join_tokens(staged, parts))
+    for path in paths if num_parts > 1 else ():
+        shutil.rmtree(path, ignore_errors=True)
+    return TokenizedTask(folder, name)
+
+
+def part_folder(folder: Path, part: int, num_parts: int) -> Path:
+    """Return where a part of the task of `folder` lies; an only part is the whole."""
+    if num_parts == 1:
+        return folder
+    return folder.with_name(f"{folder.name}-{part}-of-{num_parts}")
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -200,13 +236,10 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return sha256_of_json([backend, template, special, unit])
 
 
-def _folder(
-    name: str,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    fingerprint: str,
-    max_length: int,
+def tokens_folder(
+    name: str, tokenizer: PreTrainedTokenizerBase, *, fingerprint: str, max_length: int
 ) -> Path:
+    """Return where the tokens of a task lie, whether they are made or not; see `tokenise_task`."""
     whole = sha256_of_json(
         {
             "code": _code_fingerprint(),
@@ -227,18 +260,22 @@ def _code_fingerprint() -> str:
     return sha256_of_json([f"{file.name} {sha256_of_file(file)}" for file in files])
 
 
-def _find_shards(folder: Path) -> list[TokenizedTask]:
-    """Return the shards of a task in order, if all of one number of shards are complete."""
+def _find_num_parts(folder: Path) -> int | None:
+    """Return into how many parts a task was cut, if all of them are complete."""
     pattern = re.compile(rf"{re.escape(folder.name)}-0-of-(\d+)")
     found = (pattern.fullmatch(path.name) for path in folder.parent.glob(f"{folder.name}-0-of-*"))
-    for num_shards in sorted(int(match[1]) for match in found if match):
-        paths = [
-            folder.with_name(f"{folder.name}-{shard}-of-{num_shards}")
-            for shard in range(num_shards)
-        ]
-        if all(is_complete_folder(path) for path in paths):
-            return [TokenizedTask(path, folder.parent.name) for path in paths]
-    return []
+    cuts = sorted(int(match[1]) for match in found if match)
+    return next((cut for cut in cuts if not find_unfinished_parts(folder, cut)), None)
+
+
+@contextlib.contextmanager
+def _kept_if_made_elsewhere(folder: Path) -> Iterator[None]:
+    """Let go by that another process moved the same tokens into place in the meantime."""
+    try:
+        yield
+    except OutputError:
+        if not is_complete_folder(folder):
+            raise
 
 
 def _write_counts(folder: Path, counts: TokenCounts) -> None:

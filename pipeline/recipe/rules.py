@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.recipe.adapter_rules import find_adapter_contradictions
+from pipeline.recipe.mixture_rules import find_mixture_contradictions
+from pipeline.recipe.problems import CONTRADICTION
 from pipeline.yaml_reader import Problem
 
 if TYPE_CHECKING:
     from pipeline.recipe.schema import Recipe
 
-CONTRADICTION = "REC006"
-
 
 def find_contradictions(recipe: Recipe) -> list[Problem]:
     """Return one problem for each pair of fields that cannot hold together."""
     problems = [*_find_double_choices(recipe), *_find_repeated_tasks(recipe)]
-    problems += _find_weight_problems(recipe)
+    problems += find_mixture_contradictions(recipe)
+    problems += find_adapter_contradictions(recipe)
+    problems += _find_evaluation_problems(recipe)
     if recipe.max_steps < 1 and recipe.max_steps != -1:
         allowed = "allowed a positive number, or -1 for whole epochs"
         problems.append(_problem("max_steps", f"got {recipe.max_steps}, {allowed}"))
@@ -29,6 +32,24 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
     return problems
 
 
+def _find_evaluation_problems(recipe: Recipe) -> list[Problem]:
+    problems = []
+    for name in ("early_stopping_patience", "load_best_model_at_end"):
+        if getattr(recipe, name) and recipe.eval_strategy == "no":
+            message = "got a value, but nothing is evaluated during training"
+            problems.append(_problem(name, message, "Set `eval_strategy: steps`"))
+    if not recipe.load_best_model_at_end or recipe.eval_strategy == "no":
+        return problems
+    in_step = recipe.save_strategy == recipe.eval_strategy and (
+        recipe.eval_strategy != "steps" or recipe.save_steps % recipe.eval_steps == 0
+    )
+    if not in_step:
+        message = "got true, but checkpoints are not saved at evaluations"
+        hint = "Save with the same strategy, at every evaluation or every few"
+        problems.append(_problem("load_best_model_at_end", message, hint))
+    return problems
+
+
 def _problem(name: str, message: str, hint: str | None = None) -> Problem:
     return Problem((name,), CONTRADICTION, message, hint)
 
@@ -39,23 +60,6 @@ def _find_double_choices(recipe: Recipe) -> list[Problem]:
         problems.append(_both("load_in_8bit", "load_in_4bit"))
     if recipe.bf16 and recipe.fp16:
         problems.append(_both("fp16", "bf16"))
-    return problems
-
-
-def _find_weight_problems(recipe: Recipe) -> list[Problem]:
-    """Weights would be ignored by every policy but `explicit`, which cannot do without."""
-    is_explicit = recipe.mixture.policy == "explicit"
-    problems = []
-    for position, entry in enumerate(recipe.tasks):
-        if is_explicit == (entry.weight is not None):
-            continue
-        if is_explicit:
-            message = f"policy 'explicit' needs a weight for {entry.task!r}"
-            hint = "Write {task: ..., weight: ...}"
-        else:
-            message = f"policy {recipe.mixture.policy!r} takes no weights"
-            hint = "Set `mixture: {policy: explicit}`"
-        problems.append(Problem(("tasks", position), CONTRADICTION, message, hint))
     return problems
 
 

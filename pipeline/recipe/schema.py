@@ -36,10 +36,12 @@ Optimizer = Literal[
     "sgd",
 ]
 SaveOrEvaluateStrategy = Literal["no", "steps", "epoch"]
-AdapterType = Literal["lora"]
+AdapterType = Literal["lora", "smora", "moe_lora", "hydra", "mtlora", "mtl_lora"]
 RatePolicy = Literal[
     "proportional", "capped", "temperature", "sqrt", "uniform", "unimax", "explicit"
 ]
+Decontaminate = Literal["none", "report", "drop", "error"]
+LossTurns = Literal["answers", "tool_calls", "earlier_turns"]
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -79,16 +81,58 @@ class ModelFields(_Fields):
     """Jinja file that replaces the model's own chat template."""
 
 
-class AdapterChoice(_Fields):
-    """Which kind of adapter; its size is set by the `lora_*` fields beside it."""
+class AdapterOptions(_Fields):
+    """What kind of adapter, and the options of its kind; unset ones keep the kind's default."""
 
     type: AdapterType = "lora"
+    preset: Literal["default", "paper"] | None = None
+    """`paper`: what the authors' released code does where our default differs."""
+    init: Literal["default", "pissa"] | None = None
+    """How `lora` starts: `pissa` from the largest singular vectors of the base weights."""
+    router: Literal["token", "task", "uniform"] | None = None
+    """What decides how much each expert counts: the token's state, the task, or nothing."""
+    num_active_ranks: PositiveInt | None = None
+    """Ranks a token uses; for `smora` and `moe_lora`."""
+    block_size: PositiveInt | None = None
+    """Ranks per expert, for `moe_lora`; `smora` has one."""
+    num_b_factors: PositiveInt | None = None
+    """Up projections on one down projection; for `hydra` and `mtl_lora`."""
+    num_shared_ranks: Annotated[int, Field(ge=0)] | None = None
+    """Of the ranks, how many are always active; for `smora` and `moe_lora`."""
+    score: Literal["sigmoid", "softmax"] | None = None
+    """How logits become gates."""
+    router_task_input: bool | None = None
+    """The router of tokens sees the task too."""
+    router_low_rank: bool | None = None
+    """The router of tokens reads the rank activations instead of the state."""
+    share_router: bool | None = None
+    """One router for query, key and value, and one for gate and up projection."""
+    balance_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Step per optimizer step of the bias that evens out the use of experts."""
+    normalise_ranks: bool | None = None
+    """Rank activations have unit root mean square within an expert."""
+    feature_gate: bool | None = None
+    """Rank activations are gated by themselves; at the start this changes nothing."""
+    task_rank: Annotated[int, Field(ge=0)] | None = None
+    """Ranks of each task's own, for `mtlora`."""
+    task_mixing: Literal["none", "full", "diagonal"] | None = None
+    """Each task's matrix between A and B, for `mtl_lora`."""
+    task_groups: Annotated[tuple[TextList, ...], Field(strict=False)] | None = None
+    """Groups of tasks with experts of their own, for routed types; the rest is open to all."""
+    ranks_per_group: PositiveInt | None = None
+    """Ranks each group of tasks has for itself."""
 
 
-class AdapterSettings(_Fields):
+class AdapterChoice(AdapterOptions):
+    """Which kind of adapter; the `lora_*` fields beside it hold for every kind."""
+
+    r: PositiveInt | None = None
+    """Ranks of each adapted layer; unset reads `lora_r`."""
+
+
+class AdapterSettings(AdapterOptions):
     """Everything an adapter is built from, as one value."""
 
-    type: AdapterType = "lora"
     rank: PositiveInt = 16
     lora_alpha: Annotated[float, Field(gt=0)] = 32
     lora_dropout: Fraction = 0.0
@@ -117,8 +161,8 @@ class AdapterFields(_Fields):
     def adapter_settings(self) -> AdapterSettings:
         """The adapter's fields as one value."""
         return AdapterSettings(
-            type=self.adapter.type,
-            rank=self.lora_r,
+            **self.adapter.model_dump(exclude={"r"}),
+            rank=self.adapter.r or self.lora_r,
             lora_alpha=self.lora_alpha,
             lora_dropout=self.lora_dropout,
             target_modules=self.lora_target_modules,
@@ -139,18 +183,52 @@ class TaskEntry(_Fields):
     """At most this many rows are used, chosen by `seed`."""
 
 
-class MixtureSettings(_Fields):
-    """How often each task is drawn; meanings as in `pipeline.mixture.rates`."""
+class RateFields(_Fields):
+    """How sizes become rates; meanings as in `pipeline.mixture.rates`."""
 
     policy: RatePolicy = "temperature"
     temperature: Annotated[float, Field(gt=0)] = 2.0
     """For `temperature`: 1 is proportional to size, large values are nearly uniform."""
     cap: PositiveInt | None = 65_536
-    """Size beyond which a task counts as no larger; for `capped` and `temperature`."""
+    """Size beyond which a member counts as no larger; for `capped` and `temperature`."""
+
+
+class GroupEntry(RateFields):
+    """Tasks, and groups of tasks, that share one rate: rate of the group times rate inside."""
+
+    name: Text
+    weight: Annotated[float, Field(ge=0)] | None = None
+    """Share of draws beside the other members; for an enclosing policy `explicit`."""
+    tasks: TextList = ()
+    """Ids of tasks of the recipe."""
+    groups: Annotated[tuple[GroupEntry, ...], Field(strict=False)] = ()
+    """Groups inside this one."""
+
+
+class DynamicRates(_Fields):
+    """Rates that follow the loss, between half and twice what the policy gives."""
+
+    by: Literal["excess_loss"] = "excess_loss"
+    """More of the tasks whose loss lies furthest above their reference."""
+    reference_losses: dict[str, Annotated[float, Field(ge=0)]]
+    """Loss in nats per answer token that each task can reach, e.g. with an adapter of its own."""
+    update_steps: PositiveInt = 100
+    """Optimizer steps between two changes."""
+    step_size: Annotated[float, Field(gt=0)] = 1.0
+    """How strongly a change follows the loss: log of the factor per nat and update."""
+
+
+class MixtureSettings(RateFields):
+    """How often each task is drawn."""
+
     max_epochs_per_task: Annotated[float, Field(gt=0)] | None = 4.0
     """Most passes over one task; `null` for no ceiling."""
     units: Literal["examples", "tokens"] = "examples"
     """What sizes and rates count."""
+    groups: Annotated[tuple[GroupEntry, ...], Field(strict=False)] = ()
+    """Groups of tasks with one rate each; tasks in no group stand beside them."""
+    dynamic: DynamicRates | None = None
+    """Unset keeps the rates for the whole run."""
 
 
 class EvaluationSettings(_Fields):
@@ -186,6 +264,8 @@ class DataFields(_Fields):
 
     tasks: TaskList
     """Ids of annotations, or maps of `task`, `weight` and `max_train_rows`."""
+    few_shot: PositiveInt | None = None
+    """Train on so many examples of each task, spread evenly over its classes by `seed`."""
     mixture: MixtureSettings = MixtureSettings()
     data_root: Text | None = None
     """Folder with a local mirror of the datasets, or `embedded` for the generated ones; unset
@@ -193,13 +273,29 @@ class DataFields(_Fields):
     annotations: TextList = ()
     """Folders with annotations of one's own, beside the built-in ones."""
     style: Text = "plain"
-    """How a row is worded."""
+    """How a row is worded: `plain`, `no_instruction`, `box` or `natural_instructions`; `box:2`
+    shows two of the worked examples that the task has."""
     function_format: Text = "chat_template"
     """How function calls are written: by the model's chat template, or a dialect's name."""
+    loss_on: Annotated[tuple[LossTurns, ...], Field(strict=False, min_length=1)] = (
+        "answers",
+        "tool_calls",
+    )
+    """Turns that are learned: `answers`, `tool_calls`, and assistant turns of a row's history
+    (`earlier_turns`)."""
+    decontaminate: Decontaminate = "report"
+    """What becomes of training rows that repeat evaluated rows: `report` counts them, `drop`
+    leaves them out, `error` refuses to train, `none` does not look."""
     max_length: PositiveInt = 1024
     """Tokens per row; longer contexts are shortened, answers are not."""
     packing: bool = True
     """Put several examples into one row, with attention kept apart. TRL's default is false."""
+
+
+    def train_rows_of(self, entry: TaskEntry) -> int | None:
+        """Return how many examples of a task are trained on at most; `None` for all."""
+        limits = [limit for limit in (self.few_shot, entry.max_train_rows) if limit is not None]
+        return min(limits, default=None)
 
 
 class OptimisationFields(_Fields):
@@ -232,7 +328,14 @@ class OptimisationFields(_Fields):
     fp16: bool = False
     gradient_checkpointing: bool = False
     """Recompute activations to save memory. TRL's default is true."""
+    activation_offloading: bool = False
+    """Keep activations in the memory of the host between forward and backward; GPUs only."""
+    use_liger_kernel: bool = False
+    """Fused layer kernels; GPUs only, needs the package liger-kernel."""
     torch_compile: bool = False
+    dataset_num_proc: PositiveInt | None = None
+    """Processes that normalise and tokenise on behalf of one training process; unset shares the
+    cores out."""
     dataloader_num_workers: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
@@ -256,6 +359,13 @@ class RunFields(_Fields):
     save_steps: PositiveInt = 500
     save_total_limit: PositiveInt | None = 2
     """Older checkpoints are removed."""
+    metric_for_best_model: Literal["macro", "worst", "weighted"] = "macro"
+    """Which summary of the tasks' validation losses decides what is best: their plain mean, the
+    worst task, or the mean over answer tokens."""
+    early_stopping_patience: PositiveInt | None = None
+    """Evaluations in a row without a new best after which the run ends; unset never ends it."""
+    load_best_model_at_end: bool = False
+    """Whether the adapter is that of the best checkpoint, not of the last step."""
     resume_from_checkpoint: Text | None = None
     """Checkpoint folder, or `auto` for the newest of this run."""
     report_to: Text | TextList = "none"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.sources.batches import Row, RowBatch
 from pipeline.sources.features import holds_json
 from pipeline.sources.guards import read_errors
+from pipeline.sources.remote import DataFile, open_bytes
 
 if TYPE_CHECKING:
     import datasets
@@ -42,9 +42,8 @@ class ArrowPart:
         """
         self.schema = schema
         self.num_seen = num_rows
-        self.skipped: Counter[str] = Counter()
         self._open_batches = open_batches
-        self._decode = _json_decoder(schema)
+        self._json_schema = schema if holds_json(schema) else None
 
     def column_names(self) -> Sequence[str]:
         """All columns."""
@@ -61,32 +60,28 @@ class ArrowPart:
         for batch in self._open_batches(names):
             yield RowBatch(
                 range(first_row, first_row + batch.num_rows),
-                functools.partial(self._rows, batch, first_row),
-                functools.partial(self._columns, batch),
+                functools.partial(_rows, batch, first_row, self._json_schema),
+                functools.partial(_columns, batch, self._json_schema),
             )
             first_row += batch.num_rows
 
-    def _rows(self, batch: pa.RecordBatch, first_row: int) -> Iterator[tuple[int, Row]]:
-        rows = enumerate(_without_foreign_types(batch).to_pylist(), first_row)
-        decode = self._decode
-        return rows if decode is None else ((number, decode(row)) for number, row in rows)
 
-    def _columns(self, batch: pa.RecordBatch) -> pa.RecordBatch | None:
-        return batch if self._decode is None else None
-
-
-def open_parquet(path: Path) -> ArrowPart:
+def open_parquet(path: DataFile) -> ArrowPart:
     """Open one Parquet file.
 
     Raises:
         SourceError: The file is damaged.
     """
-    with read_errors(path), pq.ParquetFile(path) as file:
+    with read_errors(path), open_bytes(path) as stream, pq.ParquetFile(stream) as file:
         schema, num_rows = file.schema_arrow, file.metadata.num_rows
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         num_read = 0
-        with read_errors(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with (
+            read_errors(path),
+            open_bytes(path) as stream,
+            pq.ParquetFile(stream, page_checksum_verification=True) as file,
+        ):
             for batch in file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
                 num_read += batch.num_rows
                 yield batch
@@ -108,10 +103,33 @@ def part_of_dataset(dataset: datasets.Dataset) -> ArrowPart:
     return ArrowPart(dataset.features.arrow_schema, len(dataset), read)
 
 
-def _json_decoder(schema: pa.Schema) -> Callable[[Row], Row] | None:
-    """Return a function that turns the text of `Json` columns into values, if there are any."""
-    if not holds_json(schema):
-        return None
+def _rows(
+    batch: pa.RecordBatch,
+    first_row: int,
+    json_schema: pa.Schema | None,
+    only: Container[int] | None = None,
+    *,
+    skipped: Counter[str] | None = None,
+) -> Iterator[tuple[int, Row]]:
+    del skipped  # nothing is left out
+    numbers = range(first_row, first_row + batch.num_rows)
+    if only is not None:
+        numbers = [number for number in numbers if number in only]  # type: ignore[assignment]
+        batch = batch.take(pa.array([number - first_row for number in numbers], pa.int64()))
+    rows = zip(numbers, _without_foreign_types(batch).to_pylist(), strict=True)
+    if json_schema is None:
+        return rows
+    decode = _json_decoder(json_schema)
+    return ((number, decode(row)) for number, row in rows)
+
+
+def _columns(batch: pa.RecordBatch, json_schema: pa.Schema | None) -> pa.RecordBatch | None:
+    return _without_foreign_types(batch) if json_schema is None else None
+
+
+@functools.lru_cache(maxsize=16)
+def _json_decoder(schema: pa.Schema) -> Callable[[Row], Row]:
+    """Return a function that turns the text of `Json` columns into values."""
     import datasets
 
     decode: Callable[[Row], Row] = datasets.Features.from_arrow_schema(schema).decode_example

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -14,16 +14,38 @@ from pipeline.types import Json
 Row = dict[str, Json]
 
 
+class ReadRows(Protocol):
+    """Reads `(row number, row)`, all rows or `only` some; those that are too large are left out."""
+
+    def __call__(
+        self, only: Container[int] | None = None, *, skipped: Counter[str] | None = None
+    ) -> Iterator[tuple[int, Row]]:
+        """Read the rows; `skipped` counts those that are left out, by reason."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """Consecutive rows of one file; nothing is parsed before it is asked for."""
+    """Consecutive rows of one file; nothing is parsed before it is asked for.
+
+    A batch may be sent to another process.
+    """
 
     numbers: Sequence[int]
     """Row numbers, rising; within a file they follow each other, from 0 on."""
-    rows: Callable[[], Iterator[tuple[int, Row]]]
-    """Reads `(row number, row)`; rows that are too large are left out."""
+    read: ReadRows
     columns: Callable[[], pa.RecordBatch | None]
     """Reads all rows as Arrow columns of plain types, or gives `None` where that cannot be."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Rows that were left out while reading, by reason."""
+
+    def rows(self, only: Container[int] | None = None) -> Iterator[tuple[int, Row]]:
+        """Yield `(row number, row)`.
+
+        Args:
+            only: Numbers of the rows that are wanted; all when `None`.
+        """
+        return self.read(only, skipped=self.skipped)
 
 
 class Part(Protocol):
@@ -32,11 +54,6 @@ class Part(Protocol):
     @property
     def num_seen(self) -> int:
         """Rows passed during the latest complete reading, those left out included."""
-        ...
-
-    @property
-    def skipped(self) -> Counter[str]:
-        """Rows left out during the latest reading, by reason."""
         ...
 
     def column_names(self) -> Sequence[str]:

@@ -85,6 +85,42 @@ def read_card(path: Path) -> Card:
         ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """The part of a dataset card that a person would want to know first."""
+
+    licence: str | None = None
+    languages: tuple[str, ...] = ()
+    title: str | None = None
+    body: str = ""
+    """The text below the header."""
+
+
+def read_facts(path: Path) -> CardFacts:
+    """Return licence, languages and title of a dataset card; what cannot be read is left out."""
+    if not path.is_file():
+        return CardFacts()
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        body = stream.read(_MAX_HEADER).replace("\r\n", "\n")
+    header = _header(path)
+    try:
+        values = _load_header(header, path) if header.strip() else {}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        values = {}
+    title = values.get("pretty_name")
+    return CardFacts(
+        licence=next(iter(_words(values.get("license"))), None),
+        languages=tuple(_words(values.get("language"))),
+        title=title if isinstance(title, str) and title.strip() else None,
+        body=body.removeprefix(f"---\n{header}"),
+    )
+
+
+def _words(value: Json) -> list[str]:
+    entries = value if isinstance(value, list) else [value]
+    return [entry.strip() for entry in entries if isinstance(entry, str) and entry.strip()]
+
+
 def _header(path: Path) -> str:
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         text = stream.read(_MAX_HEADER).replace("\r\n", "\n")

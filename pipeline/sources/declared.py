@@ -6,7 +6,7 @@ lists, so that a row means the same from the hub and from a mirror; nested value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pipeline.sources.batches import Row
 from pipeline.sources.features import ClassNames, Feature, Features
@@ -20,18 +20,25 @@ def row_converter(features: Features | None) -> Callable[[Row], Row] | None:
 
     Declared columns that the row lacks become null; a value that does not fit stays as it is.
     """
-    if not features:
-        return None
-    converters = {column: _converter(feature) for column, feature in features.items()}
-    return lambda row: _fit(row, converters)
+    return _RowConverter(features) if features else None
 
 
-def _fit(row: Row, converters: Mapping[str, Convert | None]) -> Row:
-    fitted = dict(row)
-    for column, convert in converters.items():
-        value = fitted.get(column)
-        fitted[column] = value if convert is None or value is None else convert(value)
-    return fitted
+class _RowConverter:
+    """Fits rows to declared types; goes to another process as the types alone."""
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self._converters = {name: _converter(feature) for name, feature in features.items()}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _RowConverter, (self._features,)
+
+    def __call__(self, row: Row) -> Row:
+        fitted = dict(row)
+        for column, convert in self._converters.items():
+            value = fitted.get(column)
+            fitted[column] = value if convert is None or value is None else convert(value)
+        return fitted
 
 
 def _converter(feature: Feature) -> Convert | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from pipeline.files import sha256_of_file
 from pipeline.sources.card import Card, read_card
 from pipeline.sources.guards import read_errors
 from pipeline.sources.layout import WantedSplit, is_address
+from pipeline.sources.lock import LockedDataset
+from pipeline.sources.remote import DataFile
 
 
 class Place(Protocol):
@@ -21,6 +23,15 @@ class Place(Protocol):
     @property
     def origin(self) -> str:
         """Where that is, for messages and reports."""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """Commit of the hub that the files come from, where that is known."""
+        ...
+
+    def sizes(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the bytes of listed files; those that only fetching would tell are left out."""
         ...
 
     def listing(self) -> Sequence[str]:
@@ -35,6 +46,10 @@ class Place(Protocol):
         """Return a local path of the listed file `name`."""
         ...
 
+    def stream(self, name: str) -> DataFile:
+        """Return the listed file `name` to be read where it is."""
+        ...
+
     def identity(self, name: str) -> str:
         """Return a text that changes when the content of the file does."""
         ...
@@ -47,14 +62,29 @@ class Place(Protocol):
 class FolderPlace:
     """A dataset in a local folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Keep `folder`, which must exist."""
+    def __init__(
+        self, folder: Path, *, revision: str | None = None, lock: LockedDataset | None = None
+    ) -> None:
+        """Keep where the files are.
+
+        Args:
+            folder: The folder, which must exist.
+            revision: Commit of the hub that it is a copy of.
+            lock: What the mirror's lock file says of it.
+        """
         self.folder = folder
+        self.revision = revision or (lock.revision if lock else None)
+        self._lock = lock
 
     @property
     def origin(self) -> str:
         """Where that is, for messages and reports."""
         return str(self.folder)
+
+    def sizes(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the bytes of listed files; those that only fetching would tell are left out."""
+        paths = {name: self.folder / name for name in names}
+        return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
 
     def listing(self) -> Sequence[str]:
         """All files as `/`-separated paths relative to the dataset's folder."""
@@ -84,9 +114,15 @@ class FolderPlace:
             )
         return self.folder / name
 
+    def stream(self, name: str) -> DataFile:
+        """Return the listed file `name`, which is read where it is anyway."""
+        return self.fetch(name)
+
     def identity(self, name: str) -> str:
         """Return a text that changes when the content of the file does."""
-        return content_of_file(self.folder / name)
+        path = self.folder / name
+        locked = self._lock.sha256_of(name, path) if self._lock else None
+        return locked or content_of_file(path)
 
     def guess(self, wanted: WantedSplit) -> Sequence[str]:
         """Return the files that `datasets` itself would take; none if it cannot tell."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.errors import SourceError
+from pipeline.sources.remote import DataFile
 
 
 @contextlib.contextmanager
-def read_errors(path: Path) -> Iterator[None]:
+def read_errors(path: DataFile) -> Iterator[None]:
     """Turn what reading a damaged or absent file raises into a message for the user.
 
     Raises:
@@ -26,7 +26,7 @@ def read_errors(path: Path) -> Iterator[None]:
         raise SourceError(
             "SRC204",
             f"cannot be read: {reason.rstrip('.')}",
-            where=path,
+            where=str(path),
             hint="Fetch the file again; it may be cut off or damaged",
         ) from error
 

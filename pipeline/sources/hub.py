@@ -9,7 +9,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from pipeline.sources.card import NO_CARD, Card, read_card
 from pipeline.sources.folder import FolderPlace, Place, content_of_file, guess_files
 from pipeline.sources.guards import quiet_datasets
 from pipeline.sources.layout import WantedSplit, is_address
+from pipeline.sources.remote import DataFile, RemoteFile
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetInfo
@@ -30,10 +31,19 @@ DEFAULT_REVISION = "main"
 class HubPlace:
     """A dataset on the hub at one commit."""
 
-    def __init__(self, dataset: str, commit: str, files: Sequence[str], *, how_to_get: str) -> None:
+    def __init__(
+        self,
+        dataset: str,
+        commit: str,
+        files: Sequence[str],
+        *,
+        how_to_get: str,
+        is_gated: bool = False,
+    ) -> None:
         """Keep what the hub told about the dataset."""
         self.dataset = dataset
         self.commit = commit
+        self.is_gated = is_gated
         self._files = files
         self._how_to_get = how_to_get
 
@@ -41,6 +51,24 @@ class HubPlace:
     def origin(self) -> str:
         """Where that is, for messages and reports."""
         return f"hub {self.dataset}@{self.commit[:12]}"
+
+    @property
+    def revision(self) -> str:
+        """Commit of the hub that the files come from."""
+        return self.commit
+
+    def sizes(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the bytes of listed files; those that only fetching would tell are left out."""
+        from huggingface_hub import HfApi
+
+        listed = [name for name in names if not is_address(name)]
+        if not listed:
+            return {}
+        with _hub_errors(self.dataset, self._how_to_get):
+            found = HfApi().get_paths_info(
+                self.dataset, listed, revision=self.commit, repo_type="dataset"
+            )
+        return {entry.path: size for entry in found if (size := getattr(entry, "size", None))}
 
     def listing(self) -> Sequence[str]:
         """All files as `/`-separated paths relative to the dataset's folder."""
@@ -60,6 +88,10 @@ class HubPlace:
             return Path(
                 hf_hub_download(self.dataset, name, repo_type="dataset", revision=self.commit)
             )
+
+    def stream(self, name: str) -> DataFile:
+        """Return the listed file `name` to be read where it is; of the web it is downloaded."""
+        return self.fetch(name) if is_address(name) else RemoteFile(self.dataset, self.commit, name)
 
     def identity(self, name: str) -> str:
         """Return a text that changes when the content of the file does."""
@@ -95,7 +127,7 @@ def open_hub(dataset: str, revision: str | None, *, how_to_get: str = "") -> Pla
     if is_offline() or not _is_reachable(_endpoint()):
         folder = cached_snapshot(dataset, revision)
         if folder is not None:
-            return FolderPlace(folder)
+            return FolderPlace(folder, revision=folder.name)
         raise _unreachable(dataset)
     from huggingface_hub import HfApi
 
@@ -103,7 +135,8 @@ def open_hub(dataset: str, revision: str | None, *, how_to_get: str = "") -> Pla
         info: DatasetInfo = HfApi().dataset_info(dataset, revision=revision)
     _remember_commit(dataset, revision or DEFAULT_REVISION, str(info.sha))
     files = sorted(entry.rfilename for entry in info.siblings or [])
-    return HubPlace(dataset, str(info.sha), files, how_to_get=how_to_get)
+    is_gated = bool(info.gated)
+    return HubPlace(dataset, str(info.sha), files, how_to_get=how_to_get, is_gated=is_gated)
 
 
 def is_offline() -> bool:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
+
+import numpy as np
 
 from pipeline.errors import SourceError, SourceMark
 from pipeline.sources.batches import Row
 from pipeline.sources.guards import read_errors
+from pipeline.sources.remote import DataFile, num_bytes, open_bytes
 from pipeline.types import Json
 
 MAX_ROW_BYTES = 1 << 20
@@ -33,19 +35,51 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 BLOCK_BYTES = 1 << 20
 """Bytes read at a time; whole lines, so a block may be longer by one line."""
+_IS_SPACE = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c", dtype=np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
     """Consecutive lines of a file."""
 
-    lines: list[bytes]
+    text: bytes
     first_line: int
     """Line number of the first, counted from 1."""
     first_row: int
     """Row number of the first non-empty line."""
+    num_lines: int
     num_rows: int
     """Non-empty lines."""
+    max_bytes: int
+    """Bytes of the longest line."""
+
+    @classmethod
+    def of(cls, text: bytes, first_line: int, first_row: int) -> LineBlock:
+        """Measure the lines of `text` without splitting it."""
+        content = np.frombuffer(text, dtype=np.uint8)
+        ends = np.flatnonzero(content == 0x0A)
+        if not text.endswith(b"\n"):
+            ends = np.append(ends, len(text))
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        lengths = ends - starts
+        # Only a line that is empty or begins with space can be blank.
+        doubtful = np.flatnonzero((lengths == 0) | _IS_SPACE[content[starts]])
+        num_blank = sum(1 for line in doubtful if not text[starts[line] : ends[line]].strip())
+        return cls(
+            text=text,
+            first_line=first_line,
+            first_row=first_row,
+            num_lines=len(ends),
+            num_rows=len(ends) - num_blank,
+            max_bytes=int(lengths.max()),
+        )
+
+    def lines(self) -> list[bytes]:
+        """Return the lines, without their ends."""
+        lines = self.text.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        return lines
 
 
 class JsonLinesFile:
@@ -54,13 +88,14 @@ class JsonLinesFile:
     A `.json` file may also hold one JSON array of objects; it is then read as a whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: DataFile) -> None:
         """Keep `path`; nothing is read yet."""
         self.path = path
         self.skipped: Counter[str] = Counter()
         """Rows left out during the latest reading, by reason."""
         self.num_seen = 0
         """Rows passed during the latest reading, those left out included."""
+        self._num_lines = 0
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
         """Yield `(row, value)`; `row` counts non-empty lines from 0, skipped ones included.
@@ -92,36 +127,44 @@ class JsonLinesFile:
         """
         self.skipped.clear()
         self.num_seen = 0
-        line = 1
+        self._num_lines = 0
         with read_errors(self.path), _open(self.path) as stream:
             for text in self._texts(stream):
-                lines = text.split(b"\n")
-                if not lines[-1]:
-                    lines.pop()
-                num_rows = sum(1 for entry in lines if entry and not entry.isspace())
-                first_row = self.num_seen
-                self.num_seen += num_rows
-                yield LineBlock(lines, line, first_row, num_rows)
-                line += len(lines)
+                block = LineBlock.of(text, self._num_lines + 1, self.num_seen)
+                self.num_seen += block.num_rows
+                self._num_lines += block.num_lines
+                yield block
 
-    def rows_of(self, block: LineBlock) -> Iterator[tuple[int, Row]]:
+    def rows_of(
+        self,
+        block: LineBlock,
+        only: Container[int] | None = None,
+        *,
+        skipped: Counter[str] | None = None,
+    ) -> Iterator[tuple[int, Row]]:
         """Yield `(row, value)` of one block; rows that are too large are skipped and counted.
+
+        Args:
+            block: The block.
+            only: Rows that are wanted; all when `None`.
+            skipped: Counts the rows left out; by default `self.skipped`.
 
         Raises:
             SourceError: A line is no JSON object, or is not UTF-8.
         """
-        values = _parse_together(block)
+        values = _parse_together(block) if only is None else None
         if values is not None:
             yield from enumerate(values, block.first_row)
             return
         row = block.first_row
-        for number, line in enumerate(block.lines, block.first_line):
-            if len(line) > MAX_ROW_BYTES:
-                self.skipped["row_too_large"] += 1
-            elif line and not line.isspace():
-                yield row, self._parse(line, number)
-            else:
+        for number, line in enumerate(block.lines(), block.first_line):
+            if not line or line.isspace():
                 continue
+            if only is None or row in only:
+                if len(line) <= MAX_ROW_BYTES:
+                    yield row, self._parse(line, number)
+                else:
+                    (self.skipped if skipped is None else skipped)["row_too_large"] += 1
             row += 1
 
     def count_rows(self) -> int:
@@ -136,24 +179,23 @@ class JsonLinesFile:
 
     def _texts(self, stream: BinaryIO) -> Iterator[bytes]:
         """Yield pieces of the file that end with a line."""
-        num_bytes, num_lines = 0, 0
+        num_bytes = 0
         limit = self._byte_limit()
         while text := stream.read(BLOCK_BYTES):
             if num_bytes == 0:
                 text = text.removeprefix(_BYTE_ORDER_MARK)
-            text = self._complete(stream, text, num_lines)
+            text = self._complete(stream, text)
             num_bytes += len(text)
-            num_lines += text.count(b"\n")
             if num_bytes > limit:
                 raise SourceError(
                     "SRC205",
                     f"expands to more than {MAX_EXPANSION} times its size",
-                    where=SourceMark(str(self.path), num_lines + 1, 1),
+                    where=SourceMark(str(self.path), self._num_lines + text.count(b"\n") + 1, 1),
                     hint="Decompress the file by hand if it is genuine",
                 )
             yield text
 
-    def _complete(self, stream: BinaryIO, text: bytes, num_lines: int) -> bytes:
+    def _complete(self, stream: BinaryIO, text: bytes) -> bytes:
         """Return `text` with the rest of its last line."""
         pieces = [text]
         length = len(text) - text.rfind(b"\n") - 1
@@ -164,7 +206,7 @@ class JsonLinesFile:
                 raise SourceError(
                     "SRC202",
                     f"line of more than {MAX_LINE_BYTES >> 20} MiB",
-                    where=SourceMark(str(self.path), num_lines + text.count(b"\n") + 1, 1),
+                    where=SourceMark(str(self.path), self._num_lines + text.count(b"\n") + 1, 1),
                     hint="JSON Lines has one row per line; split the file into rows",
                 )
         return b"".join(pieces)
@@ -172,7 +214,7 @@ class JsonLinesFile:
     def _byte_limit(self) -> float:
         if self.path.suffix != ".gz":
             return float("inf")
-        return self.path.stat().st_size * MAX_EXPANSION + _FREE_EXPANSION_BYTES
+        return num_bytes(self.path) * MAX_EXPANSION + _FREE_EXPANSION_BYTES
 
     def _parse(self, line: bytes, line_number: int) -> Row:
         value = self._parse_json(line, line_number)
@@ -218,7 +260,7 @@ class JsonLinesFile:
             raise SourceError(
                 "SRC202",
                 f"a JSON array of more than {limit >> 20} MiB",
-                where=self.path,
+                where=str(self.path),
                 hint="Convert it to JSON Lines, which is read row by row",
             )
         values = cast("list[Json]", self._parse_json(text.removeprefix(_BYTE_ORDER_MARK), 1))
@@ -228,7 +270,7 @@ class JsonLinesFile:
                 raise SourceError(
                     "SRC201",
                     f"item {index} of the array must be a JSON object, got {type(value).__name__}",
-                    where=self.path,
+                    where=str(self.path),
                 )
             yield index, value
 
@@ -238,9 +280,9 @@ def _parse_together(block: LineBlock) -> list[Row] | None:
 
     The line break between the lines keeps broken texts from joining, the count broken lists.
     """
-    lines = [line for line in block.lines if line and not line.isspace()]
-    if not lines or max(map(len, lines)) > MAX_ROW_BYTES:
+    if not block.num_rows or block.max_bytes > MAX_ROW_BYTES:
         return None
+    lines = [line for line in block.lines() if line and not line.isspace()]
     try:
         values = json.loads((b"[" + b",\n".join(lines) + b"]").decode("utf-8"))
     except (ValueError, RecursionError):
@@ -249,10 +291,29 @@ def _parse_together(block: LineBlock) -> list[Row] | None:
     return cast("list[Row]", values) if is_rows else None
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast("BinaryIO", gzip.open(path, "rb"))
-    return path.open("rb")
+def _open(path: DataFile) -> BinaryIO:
+    stream = open_bytes(path)
+    if path.suffix != ".gz":
+        return stream
+    try:
+        return cast("BinaryIO", _GzipFile(stream))
+    except BaseException:
+        stream.close()
+        raise
+
+
+class _GzipFile(gzip.GzipFile):
+    """A gzip file that closes what it reads from."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(fileobj=stream, mode="rb")
+        self._stream = stream
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._stream.close()
 
 
 def _excerpt(text: str, position: int) -> str:

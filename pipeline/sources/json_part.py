@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from pipeline.sources.batches import Row, RowBatch
@@ -43,11 +44,6 @@ class JsonPart:
         """Rows passed during the latest complete reading, those left out included."""
         return self._file.num_seen
 
-    @property
-    def skipped(self) -> Counter[str]:
-        """Rows left out during the latest reading, by reason."""
-        return self._file.skipped
-
     def column_names(self) -> Sequence[str]:
         """All columns, as far as the first rows show them."""
         rows = itertools.islice(self._file, NAMING_ROWS)
@@ -60,8 +56,7 @@ class JsonPart:
     def batches(self, columns: Sequence[str] | None) -> Iterator[RowBatch]:
         """Yield the rows in order; rows hold all columns, whatever `columns` says."""
         if self._file.is_array():
-            rows = functools.partial(self._converted, iter(self._file))
-            yield RowBatch(range(self._file.count_rows()), rows, lambda: None)
+            yield RowBatch(range(self._file.count_rows()), self._array_rows, _no_columns)
             return
         first = itertools.islice(self._file, TYPING_ROWS) if columns else ()
         schema = plain_schema([row for _, row in first], columns or (), self._convert)
@@ -72,8 +67,21 @@ class JsonPart:
                 functools.partial(read_columns, block, schema),
             )
 
-    def _block_rows(self, block: LineBlock) -> Iterator[tuple[int, Row]]:
-        return self._converted(self._file.rows_of(block))
+    def _array_rows(
+        self, only: Container[int] | None = None, *, skipped: Counter[str] | None = None
+    ) -> Iterator[tuple[int, Row]]:
+        del skipped  # an array is read as a whole, however long its rows are
+        rows = self._converted(iter(self._file))
+        return ((number, row) for number, row in rows if only is None or number in only)
+
+    def _block_rows(
+        self,
+        block: LineBlock,
+        only: Container[int] | None = None,
+        *,
+        skipped: Counter[str] | None = None,
+    ) -> Iterator[tuple[int, Row]]:
+        return self._converted(self._file.rows_of(block, only, skipped=skipped))
 
     def _converted(self, rows: Iterable[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
         convert = self._convert
@@ -108,9 +116,9 @@ def plain_schema(
 
 def read_columns(block: LineBlock, schema: pa.Schema | None) -> pa.RecordBatch | None:
     """Return the columns of a block with one row per non-empty line, or `None` if Arrow cannot."""
-    if schema is None or block.num_rows == 0 or max(map(len, block.lines)) > MAX_ROW_BYTES:
+    if schema is None or block.num_rows == 0 or block.max_bytes > MAX_ROW_BYTES:
         return None
-    text = b"\n".join(block.lines)
+    text = block.text
     try:
         if not text.isascii():
             text.decode("utf-8")  # Arrow does not check
@@ -125,12 +133,29 @@ def read_columns(block: LineBlock, schema: pa.Schema | None) -> pa.RecordBatch |
         return None
     if table.num_rows != block.num_rows:
         return None
-    return table.select(schema.names).combine_chunks().to_batches()[0]
+    batch = table.select(schema.names).combine_chunks().to_batches()[0]
+    return None if any(map(_may_be_integers, batch.columns)) else batch
+
+
+def _may_be_integers(column: pa.Array) -> bool:
+    """Return whether a column of floats may have been written with integers among them.
+
+    Python tells `1` from `1.0`; Arrow does not.
+    """
+    if not pa.types.is_floating(column.type):
+        return False
+    return bool(pc.any(pc.equal(pc.floor(column), column)).as_py())
+
+
+def _no_columns() -> None:
+    """Stand for the columns of a file that is read by rows."""
 
 
 def _type_of(values: Sequence[Json]) -> pa.DataType | None:
     known = [value for value in values if value is not None]
     kinds = {type(value) for value in known}
+    if not kinds:
+        return pa.null()
     if kinds == {list}:
         inner = {type(item) for value in known if isinstance(value, list) for item in value}
         return pa.list_(pa.string()) if inner == {str} else None

@@ -38,6 +38,8 @@ class WantedSplit:
     """Format of the files where their names do not tell it."""
     reader_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the reader, such as `sep` of CSV files."""
+    stream: bool = False
+    """Whether files are read where they are, without being stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,51 @@ def has_only_configs(listing: Sequence[str]) -> bool:
     """Return whether all data files lie in several subfolders, so that a config must be named."""
     folders = {name.split("/")[0] if "/" in name else "" for name in listing if _is_data(name)}
     return len(folders - {"data"}) > 1 and "" not in folders
+
+
+def list_splits(listing: Sequence[str], card: Card) -> dict[str | None, tuple[str, ...]]:
+    """Return the source splits by config; `None` stands for files outside of any config's folder.
+
+    Args:
+        listing: All files of the dataset as `/`-separated paths relative to its folder.
+        card: What the dataset card declares.
+    """
+    data = [name for name in listing if _is_data(name) and not _is_about_data(name)]
+    if card.configs:
+        return {
+            name: tuple(config.patterns)
+            or tuple(sorted(_split_names(_inside(data, config.data_dir or name), "")))
+            for name, config in card.configs.items()
+        }
+    found: dict[str | None, set[str]] = {}
+    for name in data:
+        top = name.rpartition("/")[0].split("/")[0]
+        is_config = bool(top) and top != "data" and top not in _SPLIT_FOLDERS
+        inner = name.removeprefix(f"{top}/") if is_config or top == "data" else name
+        inner = inner.removeprefix("data/") if is_config else inner
+        found.setdefault(top if is_config else None, set()).update(_split_names([inner], ""))
+    return {config: tuple(sorted(splits)) for config, splits in found.items()}
+
+
+_SPLIT_FOLDERS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing")
+
+
+def _is_about_data(name: str) -> bool:
+    """Return whether a file tells of the data, as the hub's own metadata files do."""
+    return PurePosixPath(name).name in {
+        "dataset_infos.json",
+        "dataset_info.json",
+        "state.json",
+        "taskloom.lock.json",
+        "requirements.txt",
+        "README.txt",
+        "LICENSE.txt",
+    }
+
+
+def _inside(files: Iterable[str], folder: str) -> list[str]:
+    prefix = f"{folder.strip('/')}/"
+    return [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
 
 
 def _find_by_name(wanted: WantedSplit, listing: Sequence[str]) -> FoundSplit | None:

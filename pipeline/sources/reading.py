@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.sources.layout import (
     has_only_configs,
     missing_split,
 )
+from pipeline.sources.remote import DataFile, RemoteFile
 
 if TYPE_CHECKING:
     import datasets
@@ -73,20 +73,31 @@ class SourceSplit:
         """Return the number of rows that the latest complete reading passed."""
         return sum(part.num_seen for part in self.parts)
 
-    def skipped(self) -> Counter[str]:
-        """Return the rows left out by the latest reading, by reason."""
-        return sum((part.skipped for part in self.parts), Counter())
+
+def locate_split(place: Place, wanted: WantedSplit) -> FoundSplit:
+    """Find the files of one split, without fetching them.
+
+    Raises:
+        SourceError: The config or split does not exist.
+    """
+    listing = place.listing()
+    return find_split(wanted, listing, place.card()) or _guess(place, wanted, listing)
 
 
-def open_split(place: Place, wanted: WantedSplit) -> SourceSplit:
+def open_split(place: Place, wanted: WantedSplit, found: FoundSplit | None = None) -> SourceSplit:
     """Find and open one split of a dataset.
+
+    Args:
+        place: Where the dataset is.
+        wanted: The split.
+        found: Its files, where they are known already.
 
     Raises:
         SourceError: The config or split does not exist, or its files cannot be read.
     """
-    listing, card = place.listing(), place.card()
-    found = find_split(wanted, listing, card) or _guess(place, wanted, listing)
-    paths = [place.fetch(name) for name in found.files]
+    found = found or locate_split(place, wanted)
+    card = place.card()
+    paths = [place.stream(name) if wanted.stream else place.fetch(name) for name in found.files]
     features = card.features_of(found.config)
     options = {**found.reader_options, **wanted.reader_options}
     parts: list[Part] = []
@@ -126,7 +137,7 @@ def _guess(place: Place, wanted: WantedSplit, listing: Sequence[str]) -> FoundSp
 
 
 def _open_part(
-    path: Path,
+    path: DataFile,
     declared: str | None,
     options: Mapping[str, Any],
     features: datasets.Features | None,
@@ -143,8 +154,15 @@ def _open_part(
         raise SourceError(
             "SRC112",
             f"files of type {suffix or path.name!r} are not read",
-            where=path,
+            where=str(path),
             hint=f"Allowed: {', '.join(_FORMATS)}; or set `format:`",
+        )
+    if isinstance(path, RemoteFile):
+        raise SourceError(
+            "SRC162",
+            f"files of type {kind} cannot be streamed",
+            where=str(path),
+            hint="Allowed: parquet, jsonl; or leave `stream` out, and the file is stored first",
         )
     dataset = _load_with_datasets(path, kind, options)
     return part_of_dataset(dataset), features_from_json(dataset.features.to_dict())

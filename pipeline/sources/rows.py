@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.annotations.schema import DatasetAnnotation
-from pipeline.annotations.source import Source, Take
+from pipeline.annotations.source import Take
 from pipeline.errors import SourceError
 from pipeline.files import sha256_of_json
 from pipeline.sources.batches import Row, RowBatch
@@ -23,8 +24,9 @@ from pipeline.sources.features import Features, class_names
 from pipeline.sources.folder import FolderPlace, Place
 from pipeline.sources.hub import open_hub
 from pipeline.sources.json_lines import JsonLinesFile
-from pipeline.sources.layout import WantedSplit, check_relative
-from pipeline.sources.reading import SourceSplit, open_split
+from pipeline.sources.layout import FoundSplit, WantedSplit, check_relative
+from pipeline.sources.lock import read_lock
+from pipeline.sources.reading import SourceSplit, locate_split, open_split
 from pipeline.sources.selection import partition_rows
 from pipeline.types import SPLITS, Split
 
@@ -56,6 +58,7 @@ class RowTable:
         self.origin = origin
         self._chosen = chosen
         self._selection = selection
+        self._skipped: Counter[str] = Counter()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -79,8 +82,8 @@ class RowTable:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Rows that the latest reading left out, by reason."""
-        return sum((source.skipped() for source in self.sources), Counter())
+        """Rows that the latest reading by `numbered` left out, by reason."""
+        return self._skipped
 
     @property
     def selected_rows(self) -> npt.NDArray[np.int64] | None:
@@ -106,8 +109,10 @@ class RowTable:
         Raises:
             SourceError: A row cannot be read.
         """
+        self._skipped = Counter()
         for batch in self.batches(columns):
             yield from batch.rows()
+            self._skipped.update(batch.skipped)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[RowBatch]:
         """Yield the rows in batches.
@@ -121,8 +126,35 @@ class RowTable:
         start = 0
         for source in self.sources:
             for before, batch in source.batches(columns):
+                if self._is_past(batch, start + before):
+                    return
                 yield _part_of_batch(batch, start + before, self._chosen)
             start += source.num_seen()
+
+    def _is_past(self, batch: RowBatch, start: int) -> bool:
+        """Return whether no chosen row is in `batch` or after it, so that nothing more is read."""
+        if self._chosen is None or not len(batch.numbers):
+            return False
+        return not len(self._chosen) or start + batch.numbers[0] > int(self._chosen[-1])
+
+
+def _first_rows(
+    annotation: DatasetAnnotation, chosen: npt.NDArray[np.int64] | None
+) -> tuple[npt.NDArray[np.int64], str]:
+    """Return the rows that a stream is read up to.
+
+    Raises:
+        SourceError: A split takes rows out of another, which needs the whole source.
+    """
+    if chosen is not None:
+        raise SourceError(
+            "SRC163",
+            "`take` needs all rows of the source, and `stream` gives only the first ones",
+            where=annotation.id,
+            hint="Write `stream: true`, or cut the split with `split_by`",
+        )
+    count = annotation.source.stream_rows or 0
+    return np.arange(count, dtype=np.int64), f"first {count}"
 
 
 def _part_of_batch(batch: RowBatch, start: int, chosen: npt.NDArray[np.int64] | None) -> RowBatch:
@@ -132,20 +164,36 @@ def _part_of_batch(batch: RowBatch, start: int, chosen: npt.NDArray[np.int64] | 
     if chosen is not None:
         low, high = np.searchsorted(chosen, [first, first + len(batch.numbers)])
         numbers = chosen[low:high].tolist()
-    wanted = set(numbers) if chosen is not None else None
+    wanted = None if chosen is None else frozenset(numbers)
+    return RowBatch(
+        numbers,
+        functools.partial(_rows_of_part, batch, start, wanted),
+        functools.partial(_columns_of_part, batch, first, numbers if wanted is not None else None),
+    )
 
-    def rows() -> Iterator[tuple[int, Row]]:
-        for number, row in batch.rows():
-            if wanted is None or start + number in wanted:
-                yield start + number, row
 
-    def columns() -> pa.RecordBatch | None:
-        found = batch.columns()
-        if found is None or wanted is None:
-            return found
-        return found.take(pa.array([number - first for number in numbers], type=pa.int64()))
+def _rows_of_part(
+    batch: RowBatch,
+    start: int,
+    wanted: frozenset[int] | None,
+    only: Container[int] | None = None,
+    *,
+    skipped: Counter[str] | None = None,
+) -> Iterator[tuple[int, Row]]:
+    """Yield the chosen rows of a batch; rows left out while reading count even if not chosen."""
+    inner = None if only is None else {n for n in batch.numbers if start + n in only}
+    for number, row in batch.read(inner, skipped=skipped):
+        if wanted is None or start + number in wanted:
+            yield start + number, row
 
-    return RowBatch(numbers, rows, columns)
+
+def _columns_of_part(
+    batch: RowBatch, first: int, numbers: Sequence[int] | None
+) -> pa.RecordBatch | None:
+    found = batch.columns()
+    if found is None or numbers is None:
+        return found
+    return found.take(pa.array([number - first for number in numbers], type=pa.int64()))
 
 
 def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | None) -> RowTable:
@@ -171,8 +219,10 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
     place = open_place(annotation, data_root)
     named = source.source if isinstance(source, Take) else source
     names = (named,) if isinstance(named, str) else named
-    opened = [_open(place, wanted_split(annotation, name)) for name in names]
+    opened = [open_source_split(annotation, name, place)[0] for name in names]
     chosen, selection = _chosen_rows(annotation, split, names, opened)
+    if annotation.source.stream_rows is not None:
+        chosen, selection = _first_rows(annotation, chosen)
     return RowTable(opened, origin=place.origin, chosen=chosen, selection=selection)
 
 
@@ -214,13 +264,45 @@ def open_place(annotation: DatasetAnnotation, data_root: Path | None) -> Place:
     if source.hub is None:
         folder = annotation.path.parent if annotation.path else Path()
         return FolderPlace(folder)
-    mirrored = dataset_folder(data_root, source.hub)
-    if mirrored is not None:
-        return FolderPlace(mirrored)
+    how_to_get = source.how_to_get or ""
+    if source.local and dataset_folder(data_root, source.hub) is None:
+        raise _not_local(source.hub, data_root, how_to_get)
+    return open_dataset(source.hub, source.revision, data_root, how_to_get=how_to_get)
+
+
+def _not_local(dataset: str, data_root: Path | None, how_to_get: str) -> SourceError:
+    folder = (data_root or Path("DIR")) / dataset
+    looked = f"it is not in the mirror {data_root}" if data_root else "no mirror is given"
+    return SourceError(
+        "SRC117",
+        f"the data cannot be downloaded, and {looked}",
+        where=dataset,
+        hint=f"{how_to_get.rstrip('.')}. Put it into {folder} and give "
+        f"--data-root {data_root or 'DIR'}",
+    )
+
+
+def open_dataset(
+    dataset: str, revision: str | None, data_root: Path | None, *, how_to_get: str = ""
+) -> Place:
+    """Return where the files of `owner/name` are: in the mirror, or on the hub.
+
+    Args:
+        dataset: `owner/name`.
+        revision: Commit, branch or ref on the hub; a mirror has one state only.
+        data_root: Local mirror, which is looked into first.
+        how_to_get: What to tell a user who has no access.
+
+    Raises:
+        SourceError: The dataset is neither in the mirror nor within reach.
+    """
+    mirrored = dataset_folder(data_root, dataset)
+    if mirrored is not None and data_root is not None:
+        return FolderPlace(mirrored, lock=read_lock(data_root).datasets.get(dataset))
     try:
-        return open_hub(source.hub, source.revision, how_to_get=source.how_to_get or "")
+        return open_hub(dataset, revision, how_to_get=how_to_get)
     except SourceError as error:
-        raise _not_found(source, data_root, error) from error
+        raise _not_found(dataset, data_root, error, how_to_get) from error
 
 
 def wanted_split(annotation: DatasetAnnotation, name: str) -> WantedSplit:
@@ -237,24 +319,42 @@ def wanted_split(annotation: DatasetAnnotation, name: str) -> WantedSplit:
         config=annotation.config if source.hub else None,
         data_dir=source.data_dir,
         data_files=source.files if source.hub is None else source.data_files,
+        stream=source.stream is not False,
         format=source.format,
         reader_options=options,
     )
 
 
-def _open(place: Place, wanted: WantedSplit) -> SourceSplit:
-    """Open a split; in a folder that is laid out more plainly than the hub, by its plain name."""
+def locate_rows(place: Place, wanted: WantedSplit) -> FoundSplit:
+    """Find a split; in a folder that is laid out more plainly than the hub, by its plain name.
+
+    Raises:
+        SourceError: The config or split does not exist.
+    """
     try:
-        return open_split(place, wanted)
+        return locate_split(place, wanted)
     except SourceError as error:
         if error.code not in {"SRC103", "SRC104", "SRC108"}:
             raise
         if isinstance(place, FolderPlace) and (wanted.data_files or wanted.data_dir):
             plain = dataclasses.replace(wanted, data_files=None, data_dir=None)
             with contextlib.suppress(SourceError):
-                return open_split(place, plain)
+                return locate_split(place, plain)
         error.message += f" (looked in {place.origin})"
         raise
+
+
+def open_source_split(
+    annotation: DatasetAnnotation, name: str, place: Place
+) -> tuple[SourceSplit, tuple[str, ...]]:
+    """Return a source split of a task at a place, and its files.
+
+    Raises:
+        SourceError: It cannot be found or read.
+    """
+    wanted = wanted_split(annotation, name)
+    found = locate_rows(place, wanted)
+    return open_split(place, wanted, found), found.files
 
 
 def _chosen_rows(
@@ -297,7 +397,9 @@ def _side_file_path(place: Place, annotation: DatasetAnnotation, name: str) -> P
     return place.fetch(name)
 
 
-def _not_found(source: Source, data_root: Path | None, error: SourceError) -> SourceError:
+def _not_found(
+    dataset: str, data_root: Path | None, error: SourceError, how_to_get: str
+) -> SourceError:
     mirror = f"not in the mirror {data_root}" if data_root else "no mirror is given (--data-root)"
-    hint = source.how_to_get or error.hint
-    return SourceError(error.code, f"{error.message}; {mirror}", where=source.hub, hint=hint)
+    hint = how_to_get or error.hint
+    return SourceError(error.code, f"{error.message}; {mirror}", where=dataset, hint=hint)

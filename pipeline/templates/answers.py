@@ -88,6 +88,16 @@ def _label_set(target: Json, _settings: Mapping[str, Json]) -> str:
     return ", ".join(cast("list[str]", target)) or EMPTY_ANSWER
 
 
+def _most_shared(target: Json, _settings: Mapping[str, Json]) -> str:
+    """Return the label that most speaks for; of several, the first of the labels."""
+    shares = cast("dict[str, float]", target)
+    return max(shares, key=lambda name: shares[name])
+
+
+def _records_answer(target: Json, settings: Mapping[str, Json]) -> str:
+    return _label_set(target, settings) if isinstance(target, list) else _text(target, settings)
+
+
 def _number(target: Json, _settings: Mapping[str, Json]) -> str:
     return format_number(float(cast("float", target)))
 
@@ -117,9 +127,10 @@ _RENDERERS: dict[TaskKind, Callable[[Json, Mapping[str, Json]], str]] = {
     "multiple_choice": _option,
     "token_classification": _entities,
     "multi_label": _label_set,
+    "soft_label": _most_shared,
     "regression": _number,
     "extractive_qa": _first_answer,
     "ranking": _indexes,
-    "records": _text,
+    "records": _records_answer,
     "function_calling": _function_answer,
 }

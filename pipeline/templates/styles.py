@@ -7,12 +7,15 @@ What must be answered does not depend on the style, so scores of two styles can 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.templates.answers import EMPTY_ANSWER, option_letter, render_answer, render_tags
+from pipeline.templates.guided import GUIDED_STYLES, Layout, ShownExample, ShownGuide
+from pipeline.templates.records import render_records
 from pipeline.types import (
     ContextSide,
     Conversation,
@@ -22,7 +25,9 @@ from pipeline.types import (
     Message,
     Role,
     TaskExample,
+    TaskGuide,
     TaskSpec,
+    WorkedExample,
 )
 
 MAX_LISTED_OPTIONS = 40
@@ -43,22 +48,21 @@ def render_conversation(
     Args:
         example: The example.
         spec: Its task.
-        style: A name in `STYLES`.
+        style: A name in `STYLES`, with the number of worked examples behind a colon if there
+            shall be fewer than the annotation has: `box:1`.
         render_calls: Writes function calls as text, in a dialect. `None` hands them to the
             model's own chat template as `tool_calls`.
 
     Raises:
-        RecipeError: There is no style of that name.
+        RecipeError: There is no style of that name (TPL001), or it shows no examples (TPL002).
         ValueError: The example does not have the shape of its kind.
     """
-    if style not in STYLES:
-        raise RecipeError(
-            "TPL001", f"no style {style!r}", where="style", hint=did_you_mean(style, STYLES)
-        )
-    history, text = STYLES[style](example, spec)
+    name, num_examples = parse_style(style)
+    history, head, text = STYLES[name](example, spec, num_examples)
     answer = _answer_message(example, spec, render_calls)
-    messages = (*history, Message(role="user", content=text), answer)
-    if not text and history and history[-1].role == "user":
+    question = Message(role="user", content=head + text, num_kept=len(head))
+    messages = (*history, question, answer)
+    if not question.content and history and history[-1].role == "user":
         messages = (*history, answer)
     return Conversation(
         key=example.key,
@@ -74,27 +78,95 @@ def _context_side(spec: TaskSpec) -> ContextSide:
     if spec.kind == "token_classification":
         return "none"
     truncate = cast("dict[str, Json]", spec.settings.get("truncate") or {})
-    return cast("ContextSide", truncate.get("side", "right"))
+    # The latest records matter most.
+    default = "left" if spec.kind == "records" else "right"
+    return cast("ContextSide", truncate.get("side", default))
 
 
-def _plain(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, ...], str]:
+def parse_style(style: str) -> tuple[str, int | None]:
+    """Return the name of a style and how many worked examples it shows, `None` for all.
+
+    Raises:
+        RecipeError: There is no style of that name (TPL001), or it shows no examples (TPL002).
+    """
+    name, colon, number = style.partition(":")
+    if name not in STYLES:
+        raise RecipeError(
+            "TPL001", f"no style {name!r}", where="style", hint=did_you_mean(name, STYLES)
+        )
+    if not colon:
+        return name, None
+    if name not in GUIDED_STYLES or not re.fullmatch(r"\d{1,2}", number):
+        raise RecipeError(
+            "TPL002",
+            f"{style!r} is no style with a number of worked examples",
+            where="style",
+            hint=f"Write one of {', '.join(f'{guided}:2' for guided in GUIDED_STYLES)}",
+        )
+    return name, int(number)
+
+
+Worded = tuple[tuple[Message, ...], str, str]
+"""Earlier turns, and the user's turn: what is never cut of it, and the rest."""
+
+
+def _plain(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> Worded:
     history, lines = _input_lines(example, spec)
     if spec.kind == "chat" or _calls_are_the_answer(spec):
-        return history, "\n".join(lines)
-    return history, "\n".join([spec.instruction, *lines, *_option_lines(example, spec)])
+        return history, "", "\n".join(lines)
+    return history, "", "\n".join([spec.instruction, *lines, *_option_lines(example, spec)])
 
 
-def _bare(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, ...], str]:
+def _no_instruction(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> Worded:
     history, lines = _input_lines(example, spec)
-    options = _option_lines(example, spec) if spec.kind == "multiple_choice" else []
-    return history, "\n".join([*lines, *options])
+    options = _option_lines(example, spec) if spec.kind in {"multiple_choice", "ranking"} else []
+    return history, "", "\n".join([*lines, *options])
 
 
-STYLES: dict[str, Callable[[TaskExample, TaskSpec], tuple[tuple[Message, ...], str]]] = {
+def _guided(layout: Layout) -> Callable[[TaskExample, TaskSpec, int | None], Worded]:
+    def worded(example: TaskExample, spec: TaskSpec, num_examples: int | None) -> Worded:
+        history, lines = _input_lines(example, spec)
+        rest = "\n".join([*lines, *_option_lines(example, spec)])
+        guide = _shown_guide(spec, num_examples)
+        return history, layout(guide, spec.instruction), rest
+
+    return worded
+
+
+def _shown_guide(spec: TaskSpec, num_examples: int | None) -> ShownGuide:
+    guide = spec.guide or TaskGuide()
+    return ShownGuide(
+        definition=guide.definition or spec.instruction,
+        avoid=guide.avoid,
+        examples=[_shown(worked, spec) for worked in guide.examples[:num_examples]],
+        negatives=[_shown(worked, spec) for worked in guide.negatives],
+    )
+
+
+def _shown(worked: WorkedExample, spec: TaskSpec) -> ShownExample:
+    example = TaskExample(
+        key="",
+        task=spec.id,
+        split="train",
+        inputs=worked.inputs,
+        target=worked.target,
+        choices=worked.choices,
+    )
+    _, lines = _input_lines(example, spec)
+    if worked.choices is not None:
+        lines += _option_lines(example, spec)
+    is_call = spec.kind == "function_calling"
+    right = render_answer(worked.target, spec) if is_call else _answer_text(example, spec)
+    answer = worked.wrong_answer or right
+    return ShownExample("\n".join(lines), answer, worked.explanation)
+
+
+STYLES: dict[str, Callable[[TaskExample, TaskSpec, int | None], Worded]] = {
     "plain": _plain,
-    "bare": _bare,
+    "no_instruction": _no_instruction,
+    **{name: _guided(layout) for name, layout in GUIDED_STYLES.items()},
 }
-"""Name -> (earlier turns, text of the user's turn)."""
+"""Every style by its name."""
 
 
 def _calls_are_the_answer(spec: TaskSpec) -> bool:
@@ -113,9 +185,11 @@ def _input_lines(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, .
         if isinstance(value, list) and name in {"messages", "query"}:
             history = tuple(_turn(cast("dict[str, str]", turn)) for turn in value)
         elif _calls_are_the_answer(spec):
-            lines.append(_input_text(name, value))
+            lines.append(_input_text(name, value, spec))
         else:
-            lines.append(f"{_display_name(name)}: {_input_text(name, value)}")
+            text = _input_text(name, value, spec)
+            blank = "" if text.startswith("\n") else " "
+            lines.append(f"{_display_name(name)}:{blank}{text}")
     return history, lines
 
 
@@ -130,7 +204,9 @@ def _display_name(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _input_text(name: str, value: Json) -> str:
+def _input_text(name: str, value: Json, spec: TaskSpec) -> str:
+    if name == "records" and spec.kind == "records":
+        return render_records(value, spec.settings)
     if name == "sequence":
         return f"<dna>{value}</dna>"
     if name == "tokens":
@@ -176,11 +252,14 @@ def _answer_message(
             return Message(role="assistant", tool_calls=_without_labels(calls), trainable=True)
         text = render_calls(calls) if render_calls else EMPTY_ANSWER
         return Message(role="assistant", content=text, trainable=True)
+    return Message(role="assistant", content=_answer_text(example, spec), trainable=True)
+
+
+def _answer_text(example: TaskExample, spec: TaskSpec) -> str:
     if spec.kind == "token_classification" and spec.settings.get("scheme") == "plain":
         tokens = cast("list[str]", example.inputs["tokens"])
-        text = render_tags(tokens, cast("list[str]", example.target))
-        return Message(role="assistant", content=text, trainable=True)
-    return Message(role="assistant", content=render_answer(example.target, spec), trainable=True)
+        return render_tags(tokens, cast("list[str]", example.target))
+    return render_answer(example.target, spec)
 
 
 def _without_labels(calls: tuple[FunctionCall, ...]) -> tuple[FunctionCall, ...]:

@@ -19,6 +19,7 @@ from trl import SFTConfig
 
 from pipeline.errors import RecipeError, TrainingError, did_you_mean
 from pipeline.recipe import Recipe
+from pipeline.training.early_stopping import METRICS
 from pipeline.training.environment import has_native_bfloat16
 from pipeline.training.guards import RequestedEngine
 
@@ -44,6 +45,7 @@ def build_training_arguments(
     variables = os.environ if environment is None else environment
     requested = RequestedEngine.from_environment(variables)
     has_gpu = torch.cuda.is_available() and not requested.use_cpu
+    check_device_options(recipe, requested, has_gpu=has_gpu)
     precision = resolve_precision(recipe, requested, has_gpu=has_gpu)
     # With `use_cpu` DeepSpeed is silently left out; without a GPU it finds the CPU by itself.
     use_cpu = not has_gpu and requested.engine != "DEEPSPEED"
@@ -78,6 +80,7 @@ def _sft_config(
     use_cpu: bool,
 ) -> SFTConfig:
     has_gpu = torch.cuda.is_available() and not requested.use_cpu
+    keeps_best = recipe.load_best_model_at_end
     return SFTConfig(
         output_dir=str(output_dir),
         run_name=recipe.run_name,
@@ -96,6 +99,8 @@ def _sft_config(
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         torch_compile=recipe.torch_compile,
+        activation_offloading=recipe.activation_offloading,
+        use_liger_kernel=recipe.use_liger_kernel,
         gradient_checkpointing=recipe.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": requested.zero_stage == 3}
         if recipe.gradient_checkpointing
@@ -126,6 +131,9 @@ def _sft_config(
         save_strategy=recipe.save_strategy,
         save_steps=recipe.save_steps,
         save_total_limit=recipe.save_total_limit,
+        metric_for_best_model=METRICS[recipe.metric_for_best_model] if keeps_best else None,
+        greater_is_better=False if keeps_best else None,
+        load_best_model_at_end=keeps_best,
         report_to=report_backends(recipe),
         log_level="error",
         log_level_replica="error",
@@ -182,6 +190,32 @@ def check_packages(recipe: Recipe) -> None:
     needs_bitsandbytes = recipe.optim.endswith("bit")
     if needs_bitsandbytes and importlib.util.find_spec("bitsandbytes") is None:
         raise _missing_package("bitsandbytes", where="optim")
+    if recipe.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
+        raise _missing_package("liger-kernel", where="use_liger_kernel")
+
+
+def check_device_options(recipe: Recipe, requested: RequestedEngine, *, has_gpu: bool) -> None:
+    """Check that options which save memory can work on this machine and engine.
+
+    Raises:
+        TrainingError: One cannot; the reason is told.
+    """
+    refused: dict[str, str] = {}
+    if not has_gpu:
+        refused["activation_offloading"] = "it moves activations off a GPU, and none is used"
+        refused["use_liger_kernel"] = "its kernels are written for GPUs, and none is used"
+    if requested.engine is not None:
+        refused["torch_compile"] = f"{requested.engine} changes weights between the layers"
+    if requested.zero_stage == 3 or requested.engine == "FSDP":
+        refused["activation_offloading"] = f"{requested.engine} moves weights itself"
+    for name, reason in refused.items():
+        if getattr(recipe, name):
+            raise TrainingError(
+                "TRN002",
+                f"this cannot be used here: {reason}",
+                where=name,
+                hint=f"Set `{name}: false`",
+            )
 
 
 def check_schedule(arguments: SFTConfig) -> None:

@@ -1,68 +1,18 @@
-"""From a recipe's tasks to tokens: the part of a run that needs no model."""
+"""From a recipe and its tokens to batches."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
 
 import torch
 
-import pipeline
-from pipeline.annotations import DatasetAnnotation
-from pipeline.errors import PipelineError, PipelineErrors, raise_all
-from pipeline.examples.cache import load_examples
-from pipeline.examples.normalise import splits_made
-from pipeline.files import sha256_of_file, sha256_of_json
-from pipeline.functions.dialects import DIALECTS
 from pipeline.mixture.batches import BatchShape
 from pipeline.mixture.build import MixtureSettings
 from pipeline.mixture.packing import build_row, pack_lengths, pad_row
-from pipeline.mixture.rates import RateRule
-from pipeline.mixture.tokens import TokenizedTask, tokenise_task
+from pipeline.mixture.rates import RateRule, TaskGroup
+from pipeline.mixture.tokens import TokenizedTask
 from pipeline.recipe import Recipe
-from pipeline.sources.data_root import resolve_data_root
-from pipeline.templates.styles import render_conversation
-from pipeline.training.early_checks import find_annotations
-from pipeline.types import Conversation, Json, Split, TaskExample, TaskSpec
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-VALIDATION_ROWS = 512
-"""Rows per task whose loss is measured during training."""
-
-_TEXT_PACKAGES = ("templates", "functions")
-"""Code that decides over the text of an example."""
-
-
-def load_tasks(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, *, split: Split = "train"
-) -> list[TokenizedTask]:
-    """Return the tokens of every task of a recipe, from the cache or newly made.
-
-    Tasks without a validation split are left out of that split.
-
-    Raises:
-        PipelineError: A task is unknown, its data cannot be read, or it cannot be rendered.
-        PipelineErrors: That holds for several tasks.
-    """
-    errors: list[PipelineError] = []
-    tasks: list[TokenizedTask] = []
-    for annotation, entry in find_annotations(recipe):
-        if split == "validation" and split not in splits_made(annotation):
-            continue
-        limit = entry.max_train_rows if split == "train" else VALIDATION_ROWS
-        try:
-            tasks.append(_load_task(recipe, annotation, tokenizer, split=split, max_rows=limit))
-        except PipelineErrors as several:
-            errors.extend(several.errors)
-        except PipelineError as error:
-            errors.append(error)
-    raise_all(errors)
-    return tasks
+from pipeline.recipe.schema import GroupEntry, RateFields
 
 
 def mixture_settings(recipe: Recipe) -> MixtureSettings:
@@ -71,18 +21,56 @@ def mixture_settings(recipe: Recipe) -> MixtureSettings:
     weights = {entry.task: entry.weight for entry in recipe.tasks if entry.weight is not None}
     return MixtureSettings(
         max_length=recipe.max_length,
-        rule=RateRule(
-            policy=mixture.policy,
-            temperature=mixture.temperature,
-            cap=mixture.cap,
-            weights=weights or None,
-            max_epochs=mixture.max_epochs_per_task,
-        ),
+        rule=_rate_rule(mixture, weights, recipe),
+        group=_all_groups(recipe, weights) if mixture.groups else None,
         units=mixture.units,
         packing=recipe.packing,
         seed=recipe.seed,
         max_steps=recipe.max_steps if recipe.max_steps > 0 else None,
         num_epochs=recipe.num_train_epochs if recipe.max_steps < 0 else None,
+    )
+
+
+def _all_groups(recipe: Recipe, weights: Mapping[str, float]) -> TaskGroup:
+    """Return the groups of a recipe as one, with the tasks that stand in none beside them."""
+    groups = recipe.mixture.groups
+    grouped = {name for group in groups for name in _tasks_inside(group)}
+    return _task_group(
+        GroupEntry(
+            name="mixture",
+            groups=groups,
+            tasks=tuple(entry.task for entry in recipe.tasks if entry.task not in grouped),
+            **{name: getattr(recipe.mixture, name) for name in RateFields.model_fields},
+        ),
+        weights,
+        recipe,
+    )
+
+
+def _task_group(entry: GroupEntry, weights: Mapping[str, float], recipe: Recipe) -> TaskGroup:
+    member_weights = {task: weights[task] for task in entry.tasks if task in weights} | {
+        group.name: group.weight for group in entry.groups if group.weight is not None
+    }
+    inner = tuple(_task_group(group, weights, recipe) for group in entry.groups)
+    return TaskGroup(
+        name=entry.name,
+        members=(*entry.tasks, *inner),
+        rule=_rate_rule(entry, member_weights, recipe),
+    )
+
+
+def _tasks_inside(entry: GroupEntry) -> list[str]:
+    inner = [name for group in entry.groups for name in _tasks_inside(group)]
+    return [*entry.tasks, *inner]
+
+
+def _rate_rule(fields: RateFields, weights: Mapping[str, float], recipe: Recipe) -> RateRule:
+    return RateRule(
+        policy=fields.policy,
+        temperature=fields.temperature,
+        cap=fields.cap,
+        weights=weights or None,
+        max_epochs=recipe.mixture.max_epochs_per_task,
     )
 
 
@@ -134,58 +122,3 @@ def validation_batches(
             }
         )
     return batches
-
-
-def _load_task(
-    recipe: Recipe,
-    annotation: DatasetAnnotation,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    split: Split,
-    max_rows: int | None,
-) -> TokenizedTask:
-    examples = load_examples(
-        annotation,
-        split,
-        data_root=resolve_data_root(recipe.data_root),
-        max_rows=max_rows,
-        seed=recipe.seed,
-    )
-    render = _renderer(recipe, examples.spec)
-    fingerprint: Json = {
-        "examples": examples.report.fingerprint,
-        "max_rows": max_rows,
-        "seed": recipe.seed if max_rows is not None else None,
-        "spec": cast("Json", _plain(examples.spec)),
-        "style": recipe.style,
-        "function_format": recipe.function_format,
-        "code": _text_code_fingerprint(),
-    }
-    return tokenise_task(
-        examples,
-        render,
-        tokenizer,
-        fingerprint=sha256_of_json(fingerprint),
-        max_length=recipe.max_length,
-    )
-
-
-def _renderer(recipe: Recipe, spec: TaskSpec) -> Callable[[TaskExample], Conversation]:
-    dialect = DIALECTS.get(recipe.function_format)
-    return functools.partial(
-        render_conversation,
-        spec=spec,
-        style=recipe.style,
-        render_calls=None if dialect is None else dialect.render,
-    )
-
-
-def _plain(spec: TaskSpec) -> dict[str, object]:
-    return {**dataclasses.asdict(spec), "settings": dict(spec.settings)}
-
-
-@functools.lru_cache(maxsize=1)
-def _text_code_fingerprint() -> str:
-    root = Path(pipeline.__file__).resolve().parent
-    files = [file for name in _TEXT_PACKAGES for file in sorted((root / name).glob("*.py"))]
-    return sha256_of_json([f"{file.name}:{sha256_of_file(file)}" for file in files])

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.annotations import DatasetAnnotation, builtin_folder, load_catalogue
+from pipeline.annotations import Catalogue, DatasetAnnotation, builtin_folder, load_catalogue
+from pipeline.annotations.catalogue import annotation_files
 from pipeline.errors import PipelineError, PipelineErrors, RecipeError, did_you_mean, raise_all
 from pipeline.functions.dialects import DIALECTS
 from pipeline.models.loading import EMBEDDED_MODEL, resolve_model
 from pipeline.recipe import Recipe, TaskEntry
-from pipeline.templates.styles import STYLES
+from pipeline.templates.styles import STYLES, parse_style
 from pipeline.training.run_folder import RunFolder
 
 CHAT_TEMPLATE = "chat_template"
 """Function format that leaves calls to the model's own chat template."""
 
 
-def check_recipe(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe, *, writes_run: bool = True) -> None:
     """Check names, the model folder and the run folder; nothing is written or downloaded.
+
+    Args:
+        recipe: What to check.
+        writes_run: Whether the run folder will be written to, and must be free.
 
     Raises:
         PipelineError: One of them is wrong.
@@ -27,11 +33,12 @@ def check_recipe(recipe: Recipe) -> None:
     errors: list[PipelineError] = []
     checks: list[Callable[[], object]] = [
         lambda: find_annotations(recipe),
-        lambda: _check_name("style", recipe.style, list(STYLES)),
+        lambda: _check_style(recipe.style),
         lambda: _check_name("function_format", recipe.function_format, function_formats()),
         lambda: _check_model(recipe),
-        lambda: RunFolder(Path(str(recipe.output_dir))).check_free(recipe),
     ]
+    if writes_run:
+        checks.append(lambda: RunFolder(Path(str(recipe.output_dir))).check_free(recipe))
     for check in checks:
         try:
             check()
@@ -49,8 +56,7 @@ def find_annotations(recipe: Recipe) -> list[tuple[DatasetAnnotation, TaskEntry]
         AnnotationError: A task is unknown.
         PipelineErrors: Several are, or annotations are not valid.
     """
-    folders = [builtin_folder(), *(Path(folder) for folder in recipe.annotations)]
-    catalogue = load_catalogue(folders)
+    catalogue = recipe_catalogue(recipe)
     errors: list[PipelineError] = []
     found = []
     for entry in recipe.tasks:
@@ -62,9 +68,35 @@ def find_annotations(recipe: Recipe) -> list[tuple[DatasetAnnotation, TaskEntry]
     return found
 
 
+def recipe_catalogue(recipe: Recipe) -> Catalogue:
+    """Return the built-in annotations together with those of the recipe's own folders.
+
+    Raises:
+        PipelineErrors: Annotations are not valid.
+    """
+    folders = (builtin_folder(), *(Path(folder) for folder in recipe.annotations))
+    files = [file for folder in folders for file in annotation_files(folder)]
+    states = ((file, file.stat()) for file in files)
+    return _catalogue_of(
+        folders, tuple((file, state.st_mtime_ns, state.st_size) for file, state in states)
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _catalogue_of(folders: tuple[Path, ...], files: tuple[tuple[Path, int, int], ...]) -> Catalogue:
+    """Load a catalogue once per process, as long as its files stay the same."""
+    del files
+    return load_catalogue(folders)
+
+
 def function_formats() -> list[str]:
     """Return the names that `function_format` may have."""
     return [CHAT_TEMPLATE, *DIALECTS]
+
+
+def _check_style(style: str) -> None:
+    _check_name("style", style.partition(":")[0], list(STYLES))
+    parse_style(style)
 
 
 def _check_name(field: str, name: str, allowed: list[str]) -> None:

@@ -1,11 +1,11 @@
-"""Checks that a run is what was asked for, and that its numbers stay numbers.
+"""Checks that a run is what was asked for.
 
 Several engines fall back to something smaller without a word; here that is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -69,23 +69,6 @@ def check_engine(
             raise _fallback("ZeRO stage", stage, requested.zero_stage)
     if accelerator.mixed_precision != mixed_precision:
         raise _fallback("precision", accelerator.mixed_precision, mixed_precision)
-
-
-def not_finite(value: float, *, name: str, step: int, tasks: Sequence[str]) -> TrainingError:
-    """Return the error for a loss or gradient norm that is infinite or not a number.
-
-    Args:
-        value: The number.
-        name: What it is.
-        step: Optimizer update about to be made, counted from 1.
-        tasks: Tasks to look at.
-    """
-    return TrainingError(
-        "TRN005",
-        f"the {name} is {value}; tasks to look at: {', '.join(tasks) or 'none'}",
-        where=f"step {step}",
-        hint="The update was not made; lower learning_rate, or look at the rows of these tasks",
-    )
 
 
 def _fallback(what: str, got: object, asked: object) -> TrainingError:

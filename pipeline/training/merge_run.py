@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,12 +24,13 @@ from pipeline.functions.dialects import DIALECTS
 from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
 from pipeline.sources.data_root import resolve_data_root
 from pipeline.templates.styles import render_conversation
-from pipeline.training.merge_fit import FitBatch, FitSettings, fit_coefficients
+from pipeline.training.merge_fit import FitBatch, FitReport, FitSettings, fit_coefficients
 from pipeline.types import IGNORE_INDEX, Conversation, Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from pipeline.examples.stored import StoredExamples
     from pipeline.recipe.merging import FitFields, MergeRecipe
 
 Progress = Callable[[str], None]
@@ -71,34 +72,25 @@ def learn_coefficients(
     assert fit is not None
     source = resolve_model(fit.model_name_or_path)
     model = load_model(source, device=current_device())
-    tokenizer = load_tokenizer(source)
-    catalogue = load_catalogue([builtin_folder(), *annotation_folders])
-    root = resolve_data_root(fit.data_root or data_root)
     init = 1 / len(experts) if fit.init is None else fit.init
     mixer = Mixer(model, experts, granularity=fit.granularity, init=init)
+    rows = _Rows(model, load_tokenizer(source), fit, progress)
+    catalogue = load_catalogue([builtin_folder(), *annotation_folders])
+    root = resolve_data_root(fit.data_root or data_root)
     batches = {}
-    for source_of_task in recipe.adapters:
-        if source_of_task.task is None or fit.target not in (None, source_of_task.name):
+    for each in recipe.adapters:
+        if each.task is None or fit.target not in (None, each.name):
             continue
-        annotation = catalogue.get(source_of_task.task)
-        progress(f"{source_of_task.name}: rows of {annotation.id}")
+        progress(f"{each.name}: rows of {each.task}")
         examples = load_examples(
-            annotation, fit.split, data_root=root, max_rows=fit.num_prompts, seed=recipe.seed
+            catalogue.get(each.task),
+            fit.split,
+            data_root=root,
+            max_rows=fit.num_prompts,
+            seed=recipe.seed,
         )
-        dialect = DIALECTS.get(fit.function_format)
-        conversations = [
-            render_conversation(
-                examples[index],
-                examples.spec,
-                style=fit.style,
-                render_calls=None if dialect is None else dialect.render,
-            )
-            for index in range(len(examples))
-        ]
-        choices = examples.spec.labels or ()
-        rows = _Rows(model, tokenizer, fit, progress)
-        with mixer.only(source_of_task.name):
-            batches[source_of_task.name] = rows.batches(conversations, choices)
+        with mixer.only(each.name):
+            batches[each.name] = rows.batches(examples)
     settings = FitSettings(
         objective=fit.objective, num_steps=fit.num_steps, learning_rate=fit.learning_rate
     )
@@ -110,19 +102,28 @@ def learn_coefficients(
         settings,
         on_step=lambda loss: progress(f"step {next(steps)} of {fit.num_steps}, {loss:.4f}"),
     )
-    record: dict[str, Json] = {
+    num_rows = {name: sum(len(b.labels) for b in each) for name, each in batches.items()}
+    learned = LearnedCoefficients(
+        coefficients=mixer.by_module(),
+        record=_record(fit, report, num_coefficients=mixer.num_coefficients(), num_rows=num_rows),
+    )
+    mixer.restore()
+    return learned
+
+
+def _record(
+    fit: FitFields, report: FitReport, *, num_coefficients: int, num_rows: Mapping[str, int]
+) -> Json:
+    return {
         "objective": fit.objective,
         "granularity": fit.granularity,
         "split": fit.split,
         "transductive": fit.split == "test",
-        "num_coefficients": mixer.num_coefficients(),
-        "num_rows": {name: sum(len(b.labels) for b in each) for name, each in batches.items()},
+        "num_coefficients": num_coefficients,
+        "num_rows": dict(num_rows),
         "curve": list(report.curve),
-        "last_by_task": cast("Json", dict(report.by_task)),
+        "last_by_task": dict(report.by_task),
     }
-    coefficients = mixer.by_module()
-    mixer.restore()
-    return LearnedCoefficients(coefficients=coefficients, record=record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,17 @@ class _Rows:
     fit: FitFields
     progress: Progress
 
-    def batches(
-        self, conversations: Sequence[Conversation], choices: Sequence[str]
-    ) -> list[FitBatch]:
+    def batches(self, examples: StoredExamples) -> list[FitBatch]:
+        dialect = DIALECTS.get(self.fit.function_format)
+        conversations = [
+            render_conversation(
+                examples[index],
+                examples.spec,
+                style=self.fit.style,
+                render_calls=None if dialect is None else dialect.render,
+            )
+            for index in range(len(examples))
+        ]
         if self.fit.objective == "expert_kl":
             pairs = self._own_answers(conversations)
         else:
@@ -156,7 +165,8 @@ class _Rows:
             ]
         first_ids = None
         if self.fit.objective == "entropy" and conversations:
-            first_ids = _first_ids(conversations[0], self.tokenizer, choices)
+            labels = examples.spec.labels or ()
+            first_ids = _first_ids(conversations[0], self.tokenizer, labels)
         size = self.fit.batch_size
         return [
             _padded(pairs[start : start + size], self.model.device, first_ids)

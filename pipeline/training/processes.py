@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class OneProcessError(TrainingError):
+    """Met by one process alone; it leaves, and the launcher stops the others."""
+
+    is_of_one_process = True
+
+
 def run_together(state: PartialState, work: Callable[[], T], *, main_first: bool = False) -> T:
     """Do the same work in every process; a user's mistake met by any of them stops them all.
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
+
+from pipeline.training.step_guard import shown
+from pipeline.types import Json
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -86,6 +90,10 @@ class ProgressDisplay(TrainerCallback):
         """Close the bar."""
         self.close()
 
+    def note(self, text: str) -> None:
+        """Show a line about something unusual, above the bar."""
+        self._console.print(f"note: {text}", soft_wrap=True, markup=False)
+
     def close(self) -> None:
         """Close the bar, also after an error."""
         if self._bar is not None:
@@ -103,6 +111,27 @@ class ProgressDisplay(TrainerCallback):
             f"step {state.global_step}/{state.max_steps}  {numbers}  {_clock(left)} left",
             soft_wrap=True,
         )
+
+
+def describe_event(name: str, details: Mapping[str, Json]) -> str:
+    """Return one line for an event of the trainer.
+
+    Args:
+        name: `skipped_step`, `loss_spike`, `out_of_memory` or `checkpoint_failed`.
+        details: What the trainer told with it.
+    """
+    step = f"step {details['step']}"
+    if name == "skipped_step":
+        rows = shown(cast("Sequence[str]", details["rows"]))
+        return f"{step} is skipped, its {details['what']} is {details['value']}; rows: {rows}"
+    if name == "loss_spike":
+        return f"{step}: loss {details['loss']:.4f}, {details['sigmas']:.0f} sigmas above its past"
+    if name == "out_of_memory":
+        return (
+            f"{step}: out of memory; going on with {details['rows_per_pass']} rows in one pass and "
+            f"{details['passes_per_step']} passes per step, the same global batch"
+        )
+    return f"{step}: no checkpoint was written, the previous one stands. {details['reason']}"
 
 
 def _rate(logs: dict[str, float]) -> str:

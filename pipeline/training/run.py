@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import torch
 from rich.console import Console
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 from pipeline.adapters.registry import attach_adapter
-from pipeline.errors import TrainingError
-from pipeline.files import read_json
+from pipeline.errors import OutputError, TrainingError
 from pipeline.mixture.build import build_batches
 from pipeline.mixture.plan import MixturePlan, build_plan
 from pipeline.models.loading import load_model, load_tokenizer, resolve_model
@@ -26,19 +24,35 @@ from pipeline.training.arguments import (
     check_schedule,
     precision_of,
 )
+from pipeline.training.checkpoint import CheckpointPart, check_free_space, load_parts
+from pipeline.training.checkpoint_folders import step_of
 from pipeline.training.data import (
     batch_shape,
-    load_tasks,
     mixture_settings,
     validation_batches,
 )
+from pipeline.training.dynamic_rates import dynamic_rates
+from pipeline.training.early_stopping import EarlyStopping
 from pipeline.training.environment import describe_environment, has_native_bfloat16
 from pipeline.training.guards import RequestedEngine, check_engine
+from pipeline.training.leakage import (
+    find_left_out,
+    leakage_notes,
+    leakage_of,
+    leakage_to_json,
+)
+from pipeline.training.micro_batches import longest_micro_batch
+from pipeline.training.preparing_together import load_tasks_together
 from pipeline.training.processes import run_together
-from pipeline.training.progress import ProgressDisplay
-from pipeline.training.records import DATA_STATE_FILE, DataState, MetricsFile
+from pipeline.training.progress import ProgressDisplay, describe_event
+from pipeline.training.recipe_record import RecipeRecord
+from pipeline.training.records import MetricsFile
+from pipeline.training.resuming import choose_checkpoint
+from pipeline.training.row_finder import row_keys
+from pipeline.training.row_manifest import write_row_manifest
 from pipeline.training.run_folder import RunFolder
 from pipeline.training.saving import save_adapter
+from pipeline.training.signals import StopSignals, stopped
 from pipeline.training.trainer import MultiTaskTrainer
 from pipeline.types import Json
 
@@ -50,6 +64,7 @@ if TYPE_CHECKING:
     from transformers.trainer_utils import TrainOutput
     from trl import SFTConfig
 
+    from pipeline.examples.overlap import Leakage
     from pipeline.mixture.batches import TrainingBatches
     from pipeline.mixture.tokens import TokenizedTask
 
@@ -81,7 +96,15 @@ class _Prepared:
     """Folder or hub id of the base model."""
     tokenizer: PreTrainedTokenizerBase
     tasks: list[TokenizedTask]
+    held_out: list[TokenizedTask]
+    """Validation examples, where the recipe evaluates during training."""
+    leakage: Leakage | None
+    """What training and evaluation have in common, where it was looked for."""
     batches: TrainingBatches
+    parts: Mapping[str, CheckpointPart]
+    """What a checkpoint holds beside weights and optimizer; a new one is added in `_prepare`."""
+    skipped: tuple[tuple[Path, str], ...]
+    """Newer checkpoints that are not whole, with the reason."""
 
     @property
     def state(self) -> PartialState:
@@ -99,19 +122,28 @@ def run_training(recipe: Recipe, console: Console | None = None) -> RunResult:
     Raises:
         PipelineError: Something of the recipe, the data, the model or the machine does not fit.
             Until training starts, nothing is written to the run folder.
+        TrainingStopped: A signal stopped the run; the last step is saved.
     """
     console = console or Console(stderr=True, highlight=False)
+    signals = StopSignals()
+    with signals.handled():
+        return _run(recipe, console, signals)
+
+
+def _run(recipe: Recipe, console: Console, signals: StopSignals) -> RunResult:
     with console.status("reading the tasks") if console.is_terminal else contextlib.nullcontext():
         prepared = _prepare(recipe)
     plan = build_plan(
         prepared.batches,
         max_epochs=recipe.mixture.max_epochs_per_task,
-        task_loss=recipe.loss_reduction != "token",
+        loss_reduction=recipe.loss_reduction,
     )
     if prepared.state.is_main_process:
-        _show_plan(console, plan, prepared.arguments)
+        _show_plan(console, plan, prepared)
     with _nothing_left_on_error(prepared.run_folder.path):
-        trainer = _build_trainer(prepared, console)
+        trainer = _build_trainer(prepared, console, signals)
+        num_bytes = 2 * trainer.checkpoint_bytes()
+        check_free_space(prepared.run_folder.path, num_bytes, what="two checkpoints")
     environment = describe_environment(
         prepared.arguments, model_commit=getattr(trainer.model.config, "_commit_hash", None)
     )
@@ -132,25 +164,41 @@ def run_training(recipe: Recipe, console: Console | None = None) -> RunResult:
 def _prepare(recipe: Recipe) -> _Prepared:
     run_folder = RunFolder(Path(str(recipe.output_dir)))
     run_folder.check_free(recipe)
-    checkpoint = find_checkpoint(recipe, run_folder)
     arguments = build_training_arguments(recipe, run_folder.path)
     state = arguments.distributed_state
+    found = choose_checkpoint(recipe, run_folder.path, state)
+    # Rows that are left out must be known before tokens are made; counting them can wait until
+    # all processes have made the examples.
+    leakage = run_together(state, lambda: find_left_out(recipe), main_first=True)
     source = run_together(state, lambda: resolve_model(recipe.model_name_or_path), main_first=True)
     tokenizer = run_together(state, lambda: _load_tokenizer(recipe, source))
-    tasks = run_together(state, lambda: load_tasks(recipe, tokenizer), main_first=True)
+    by_split = load_tasks_together(recipe, tokenizer, state)
+    leakage = leakage or run_together(state, lambda: leakage_of(recipe), main_first=True)
+    tasks = by_split["train"]
     batches = run_together(state, lambda: _build_batches(recipe, arguments, tasks, tokenizer))
-    if checkpoint is not None:
-        run_together(state, lambda: _check_data_state(batches, checkpoint))
+    record = RecipeRecord(recipe, global_batch_size=batches.shape.global_batch_size)
+    parts: dict[str, CheckpointPart] = {"recipe": record, "data": batches}
+    if (policy := dynamic_rates(recipe, batches)) is not None:
+        parts["mixture_policy"] = policy
+    if (patience := recipe.early_stopping_patience) is not None:
+        parts["early_stopping"] = EarlyStopping(recipe.metric_for_best_model, patience)
+    if (checkpoint := found.path) is not None:
+        # Before the model is loaded; the trainer does it again for all of its parts.
+        run_together(state, lambda: load_parts(checkpoint, parts))
     arguments.max_steps = batches.num_steps
     check_schedule(arguments)
     return _Prepared(
         recipe=recipe,
         run_folder=run_folder,
-        checkpoint=checkpoint,
+        checkpoint=found.path,
+        skipped=found.skipped,
+        parts=parts,
         arguments=arguments,
         source=source,
         tokenizer=tokenizer,
         tasks=tasks,
+        held_out=by_split["validation"],
+        leakage=leakage,
         batches=batches,
     )
 
@@ -168,10 +216,22 @@ def _nothing_left_on_error(folder: Path) -> Iterator[None]:
         raise
 
 
-def _build_trainer(prepared: _Prepared, console: Console) -> MultiTaskTrainer:
+def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) -> MultiTaskTrainer:
     recipe, arguments, batches = prepared.recipe, prepared.arguments, prepared.batches
+    metrics, display = MetricsFile(prepared.run_folder.metrics), ProgressDisplay(console)
+
+    def on_event(name: str, details: dict[str, Json]) -> None:
+        if prepared.state.is_main_process:
+            display.note(describe_event(name, details))
+            # A disk too full for a checkpoint may be too full for a line about it.
+            lenient = name == "checkpoint_failed"
+            with contextlib.suppress(OutputError) if lenient else contextlib.nullcontext():
+                metrics.write_event(name, details)
+
     validation = _validation_batches(prepared) if recipe.eval_strategy != "no" else []
     model = run_together(prepared.state, lambda: _build_model(prepared))
+    # What adds to a log goes before what writes it.
+    callbacks = [part for part in prepared.parts.values() if isinstance(part, TrainerCallback)]
     trainer = MultiTaskTrainer(
         model,
         arguments,
@@ -184,11 +244,12 @@ def _build_trainer(prepared: _Prepared, console: Console) -> MultiTaskTrainer:
         loss_reduction=prepared.recipe.loss_reduction,
         task_names=[task.name for task in prepared.tasks],
         validation_batches=validation,
-        callbacks=[
-            MetricsFile(prepared.run_folder.metrics),
-            DataState(batches.state),
-            ProgressDisplay(console),
-        ],
+        callbacks=[*callbacks, metrics, display],
+        checkpoint_parts=prepared.parts,
+        row_keys=row_keys(batches),
+        longest_batch=longest_micro_batch(batches),
+        signals=signals,
+        on_event=on_event,
     )
     requested = RequestedEngine.from_environment(os.environ)
     check_engine(requested, trainer.accelerator, mixed_precision=precision_of(arguments))
@@ -198,41 +259,16 @@ def _build_trainer(prepared: _Prepared, console: Console) -> MultiTaskTrainer:
 def _train(trainer: MultiTaskTrainer, prepared: _Prepared) -> TrainOutput:
     checkpoint = prepared.checkpoint
     try:
-        return trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "TRN010",
-            f"out of GPU memory with {prepared.recipe.per_device_train_batch_size} rows of "
-            f"{prepared.recipe.max_length} tokens",
-            where=f"step {trainer.state.global_step + 1}",
-            hint="Halve per_device_train_batch_size and double gradient_accumulation_steps, or set "
-            "`gradient_checkpointing: true`",
-        ) from error
+        outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         for callback in trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressDisplay):
                 callback.close()
-
-
-def find_checkpoint(recipe: Recipe, run_folder: RunFolder) -> Path | None:
-    """Return the checkpoint to go on from; `None` starts afresh.
-
-    Raises:
-        TrainingError: The checkpoint named in the recipe does not exist.
-    """
-    wanted = recipe.resume_from_checkpoint
-    if wanted is None:
-        return None
-    if wanted == "auto":
-        return run_folder.checkpoints[-1] if run_folder.checkpoints else None
-    if not (Path(wanted) / "trainer_state.json").is_file():
-        raise TrainingError(
-            "TRN007",
-            "this is no checkpoint folder",
-            where=wanted,
-            hint="Give a checkpoint-* folder of a run, or 'auto' for the newest one",
-        )
-    return Path(wanted)
+    if trainer.stopped_by is not None:
+        if prepared.state.is_main_process:
+            prepared.run_folder.mark_stopped(trainer.stopped_by, step=outcome.global_step)
+        raise stopped(trainer.stopped_by, step=outcome.global_step, checkpoint=trainer.last_saved)
+    return outcome
 
 
 def _load_tokenizer(recipe: Recipe, source: str) -> PreTrainedTokenizerBase:
@@ -260,21 +296,6 @@ def _build_batches(
     )
 
 
-def _check_data_state(batches: TrainingBatches, checkpoint: Path) -> None:
-    """Refuse to go on with other data; the loader itself skips by position."""
-    path = checkpoint / DATA_STATE_FILE
-    try:
-        state = read_json(path)
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            "TRN007",
-            f"this checkpoint has no readable {DATA_STATE_FILE}",
-            where=checkpoint,
-            hint="Go on from another checkpoint, or start anew",
-        ) from error
-    batches.load_state(cast("dict[str, Json]", state))
-
-
 def _build_model(prepared: _Prepared) -> PeftModel:
     recipe, arguments = prepared.recipe, prepared.arguments
     is_quantised = recipe.load_in_4bit or recipe.load_in_8bit
@@ -294,17 +315,17 @@ def _build_model(prepared: _Prepared) -> PeftModel:
     plugin = arguments.deepspeed_plugin
     # ZeRO-3 gathers weights of one type only, see TRL issue 6089.
     keep_base_dtype = plugin is not None and plugin.zero_stage == 3 and not is_quantised
-    return attach_adapter(model, recipe.adapter_settings, keep_base_dtype=keep_base_dtype)
+    return attach_adapter(
+        model,
+        recipe.adapter_settings,
+        task_names=[task.name for task in prepared.tasks],
+        keep_base_dtype=keep_base_dtype,
+    )
 
 
 def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:
     recipe, tokenizer = prepared.recipe, prepared.tokenizer
-    held_out = run_together(
-        prepared.state,
-        lambda: load_tasks(recipe, tokenizer, split="validation"),
-        main_first=True,
-    )
-    if not held_out:
+    if not prepared.held_out:
         raise TrainingError(
             "TRN008",
             "none of the tasks has a validation split",
@@ -312,7 +333,7 @@ def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:
             hint="Set `eval_strategy: 'no'`",
         )
     return validation_batches(
-        held_out,
+        prepared.held_out,
         [task.name for task in prepared.tasks],
         rows_per_batch=recipe.per_device_eval_batch_size,
         max_length=recipe.max_length,
@@ -323,17 +344,24 @@ def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:
 def _start(prepared: _Prepared, environment: Json, plan: MixturePlan) -> None:
     if prepared.state.is_main_process:
         checkpoint = prepared.checkpoint
-        first_step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        first_step = max(step_of(checkpoint), 0) if checkpoint else 0
         report = plan.to_json()
+        report["overlap"] = leakage_to_json(prepared.recipe, prepared.leakage)
         prepared.run_folder.start(prepared.recipe, environment, report, first_step=first_step)
+        write_row_manifest(prepared.recipe, prepared.run_folder.path)
 
 
-def _show_plan(console: Console, plan: MixturePlan, arguments: SFTConfig) -> None:
+def _show_plan(console: Console, plan: MixturePlan, prepared: _Prepared) -> None:
     console.print(
         f"{len(plan.tasks)} tasks, {sum(task.num_examples for task in plan.tasks):,} examples; "
         f"{plan.num_steps:,} steps of {plan.global_batch_size} rows, {plan.num_tokens:,} tokens"
     )
-    notes = list(plan.warnings)
+    arguments = prepared.arguments
+    notes = [f"{path.name} is passed over: {fault}" for path, fault in prepared.skipped]
+    if prepared.checkpoint is not None:
+        notes.append(f"going on from {prepared.checkpoint}")
+    notes += plan.warnings
+    notes += leakage_notes(prepared.recipe, prepared.leakage)
     if arguments.bf16 and not has_native_bfloat16(arguments.device):
         notes.append("this device only emulates bfloat16, which is slow; leave `bf16` out")
     for note in notes:

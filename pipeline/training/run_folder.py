@@ -14,9 +14,11 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.errors import PipelineError, TrainingError
+from pipeline.errors import EXIT_PREEMPTED, PipelineError, TrainingError
 from pipeline.files import output_errors, write_json, write_text
 from pipeline.recipe import Recipe, load_recipe, write_resolved
+from pipeline.training.checkpoint_folders import list_checkpoints, remove_leftovers
+from pipeline.training.recipe_record import changed_fields
 from pipeline.types import Json
 
 RECIPE_FILE = "recipe.resolved.yaml"
@@ -24,21 +26,8 @@ ENVIRONMENT_FILE = "environment.json"
 DATA_REPORT_FILE = "data_report.json"
 METRICS_FILE = "metrics.jsonl"
 ADAPTER_FOLDER = "adapter"
-
-_MAY_CHANGE_ON_RESUME = frozenset(
-    {
-        "resume_from_checkpoint",
-        "overwrite_output_dir",
-        "logging_steps",
-        "report_to",
-        "save_steps",
-        "save_strategy",
-        "save_total_limit",
-        "evaluation",
-        "dataloader_num_workers",
-    }
-)
-"""Fields that do not change what is learned."""
+STOPPED_FILE = "stopped.json"
+"""There after a signal, until the run goes on; a batch script requeues on it."""
 
 
 class RunFolder:
@@ -61,8 +50,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> list[Path]:
         """The checkpoint folders, oldest first."""
-        found = [folder for folder in self.path.glob("checkpoint-*") if folder.is_dir()]
-        return sorted(found, key=lambda folder: _number(folder.name))
+        return list_checkpoints(self.path)
 
     def check_free(self, recipe: Recipe) -> None:
         """Check that the folder can be written, and holds no other run. Writes nothing.
@@ -92,7 +80,7 @@ class RunFolder:
                 "TRN009",
                 f"this run is unfinished and has {len(self.checkpoints)} checkpoints",
                 where=self.path,
-                hint="Go on with `--resume_from_checkpoint auto`, or start anew with "
+                hint=f"Go on with `taskloom resume {self.path}`, or start anew with "
                 "`--overwrite_output_dir true`",
             )
 
@@ -112,6 +100,8 @@ class RunFolder:
         """
         with output_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.path)
+            (self.path / STOPPED_FILE).unlink(missing_ok=True)
             self._keep_metrics(first_step)
             stale = [self.adapter] if first_step else [self.adapter, *self.checkpoints]
             for folder in stale:
@@ -119,6 +109,15 @@ class RunFolder:
         write_json(self.path / ENVIRONMENT_FILE, environment)
         write_json(self.path / DATA_REPORT_FILE, data_report)
         write_resolved(recipe, self.path / RECIPE_FILE)
+
+    def mark_stopped(self, signal_name: str, *, step: int) -> None:
+        """Write that a signal stopped the run: launchers do not hand the exit code on.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        value: Json = {"stopped_by": signal_name, "step": step, "exit_code": EXIT_PREEMPTED}
+        write_json(self.path / STOPPED_FILE, value)
 
     def _keep_metrics(self, last_step: int) -> None:
         if not self.metrics.exists():
@@ -135,16 +134,7 @@ class RunFolder:
             earlier = load_recipe(self.path / RECIPE_FILE)
         except PipelineError:
             return ["the folder holds files, but no readable recipe.resolved.yaml"]
-        return [
-            name
-            for name in type(recipe).model_fields
-            if name not in _MAY_CHANGE_ON_RESUME and getattr(recipe, name) != getattr(earlier, name)
-        ]
-
-
-def _number(name: str) -> int:
-    digits = name.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else -1
+        return changed_fields(recipe, earlier, resumes=recipe.resume_from_checkpoint is not None)
 
 
 def _step_of(line: str) -> int:

@@ -10,11 +10,12 @@ import torch
 from accelerate.utils import is_peft_model
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.adapters.load_counts import balance_biases
 from pipeline.errors import AdapterError
-from pipeline.files import staged_folder
+from pipeline.files import staged_folder, write_text
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
@@ -44,12 +45,13 @@ def save_adapter(trainer: MultiTaskTrainer, folder: Path, *, base_source: str) -
         model.peft_config["default"].base_model_name_or_path = base_source
         model.save_pretrained(str(staged), state_dict=weights, is_main_process=True)
         (staged / "README.md").unlink(missing_ok=True)
+        _explain_loading(staged, model.peft_config["default"])
         tokenizer.save_pretrained(str(staged))
         BaseFingerprint.of(base_source).write(staged / BASE_MODEL_FILE)
 
 
 def gather_adapter_weights(model: PeftModel) -> dict[str, Tensor]:
-    """Return the trainable weights, whole and on the CPU, under their names in the model.
+    """Return trainable weights and balance biases, whole, on the CPU, by their names in the model.
 
     Sharded engines keep a piece of each weight per process; only the adapter's own, small
     weights are gathered, never the base.
@@ -57,7 +59,23 @@ def gather_adapter_weights(model: PeftModel) -> dict[str, Tensor]:
     trainable = {name: value for name, value in model.named_parameters() if value.requires_grad}
     with _whole_parameters(list(trainable.values())):
         whole = {name: _whole(value).detach().cpu().clone() for name, value in trainable.items()}
-    return whole
+    # Shared weights are listed once above, but stand in a file under each of their names.
+    by_identity = {id(value): whole[name] for name, value in trainable.items()}
+    for name, value in model.named_parameters(remove_duplicate=False):
+        if name not in whole and id(value) in by_identity:
+            whole[name] = by_identity[id(value)].clone()
+    return whole | {name: bias.cpu().clone() for name, bias in balance_biases(model).items()}
+
+
+def _explain_loading(folder: Path, config: PeftConfig) -> None:
+    """Write down what a loader needs: without it PEFT answers with a bare `KeyError`."""
+    library = getattr(config, "library", None)
+    if library is not None:
+        kind = config.peft_type.value
+        lines = [f"# {kind} adapter", "", f"Made by {library}.", "", "```python"]
+        lines += ["import pipeline.adapters", "from peft import AutoPeftModelForCausalLM", ""]
+        lines += ["model = AutoPeftModelForCausalLM.from_pretrained(FOLDER)", "```", ""]
+        write_text(folder / "README.md", "\n".join(lines))
 
 
 def _whole(value: Tensor) -> Tensor:

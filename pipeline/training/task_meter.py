@@ -71,9 +71,14 @@ class TaskMeter:
         """Return a copy of the sums, `[4, K + 1]`."""
         return self._sums_SK.clone()
 
-    def loss_since(self, earlier_SK: Tensor) -> Tensor:
-        """Return the loss summed over all tasks since `earlier_SK`, a scalar on the device."""
-        return (self._sums_SK - earlier_SK)[_LOSS].sum()
+    def restore(self, earlier_SK: Tensor) -> None:
+        """Go back to what `sums` returned then."""
+        self._sums_SK.copy_(earlier_SK)
+
+    def loss_since(self, earlier_SK: Tensor) -> tuple[Tensor, Tensor]:
+        """Return summed loss and number of answer tokens since `earlier_SK`, on the device."""
+        added_SK = self._sums_SK - earlier_SK
+        return added_SK[_LOSS].sum(), added_SK[_ANSWER_TOKENS].sum()
 
     def tasks_since(
         self, earlier_SK: Tensor, reduce: Callable[[Tensor], Tensor] | None = None

@@ -1,36 +1,39 @@
 """The training loop: TRL's `SFTTrainer` with our batches and one loss per task.
 
 What differs from TRL: batches come ready-made and are not dealt out again; the loss and accuracy
-of each task are read off the same forward pass; nothing non-finite reaches the weights; no
-telemetry is sent. Everything else, from optimizers to engines, is transformers' own.
+of each task are read off the same forward pass; a step with a number that is not finite is not
+made; memory that runs out halves the rows of a pass; checkpoints are whole or absent; no telemetry
+is sent. Everything else, from optimizers to engines, is transformers' own.
 
     B rows, T tokens, S = T - 1 predictions
 """
 
 from __future__ import annotations
 
-import errno
-import math
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import DistributedType, is_peft_model
+from accelerate.utils import DistributedType, gather_object, is_peft_model
 from datasets import Dataset
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
-from pipeline.files import output_errors
+from pipeline.adapters.batch_tasks import TASK_IDS_ARGUMENT
 from pipeline.training.answer_head import add_answer_head
-from pipeline.training.guards import not_finite
+from pipeline.training.checkpoint import CheckpointPart
 from pipeline.training.loss_weights import LOSS_WEIGHTS, LossReduction, add_loss_weights
+from pipeline.training.resilient_trainer import EventSink, ResilientTrainer
+from pipeline.training.routing import AdapterRouting, LoadSink
+from pipeline.training.row_finder import RowFinder, RowKeys
+from pipeline.training.signals import StopSignals
+from pipeline.training.speed import peak_flops, utilisation
+from pipeline.training.step_guard import StepGuard, StepNumbers
 from pipeline.training.task_meter import TaskMeter, TaskStatistics
-from pipeline.types import IGNORE_INDEX, NO_TASK
+from pipeline.types import IGNORE_INDEX, NO_TASK, Json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -38,15 +41,13 @@ if TYPE_CHECKING:
         PreTrainedModel,
         PreTrainedTokenizerBase,
         TrainerCallback,
-        TrainerControl,
     )
     from transformers.trainer_utils import TrainOutput
 
 
-class MultiTaskTrainer(SFTTrainer):
+class MultiTaskTrainer(ResilientTrainer):
     """Trains an adapter on ready-made batches of several tasks."""
 
-    control: TrainerControl
     loss_is_scaled_for_ga = True
     """The loss is already divided by the answer tokens of the whole accumulated batch."""
 
@@ -61,6 +62,12 @@ class MultiTaskTrainer(SFTTrainer):
         loss_reduction: LossReduction = "token",
         validation_batches: Sequence[dict[str, Tensor]] = (),
         callbacks: Sequence[TrainerCallback] = (),
+        checkpoint_parts: Mapping[str, CheckpointPart] | None = None,
+        row_keys: RowKeys | None = None,
+        longest_batch: Mapping[str, Tensor] | None = None,
+        signals: StopSignals | None = None,
+        on_event: EventSink | None = None,
+        on_loads: LoadSink | None = None,
     ) -> None:
         """Set up the loop; nothing is trained yet.
 
@@ -74,9 +81,18 @@ class MultiTaskTrainer(SFTTrainer):
             loss_reduction: How token losses become the loss of a step.
             validation_batches: All validation batches, the same on every process.
             callbacks: Added to transformers' own.
+            checkpoint_parts: Whatever else has a state that a resumed run needs, by name.
+            row_keys: Names the rows of a step whose numbers are not finite.
+            longest_batch: A micro-batch as long as any, run once before the first step to see
+                whether it fits into memory.
+            signals: Asked at every step whether to save and stop.
+            on_event: Told of skipped steps, loss spikes, memory that ran out and failed saves: the
+                name and what belongs to it.
+            on_loads: Told how a routed adapter's experts were used in every step.
         """
         # SFTTrainer insists on a `datasets` table and looks at its first row; it is never read.
         unused = Dataset.from_list([{"input_ids": [0], "labels": [0]}])
+        self._guard = StepGuard()
         super().__init__(
             model=model,
             args=args,
@@ -85,6 +101,10 @@ class MultiTaskTrainer(SFTTrainer):
             eval_dataset=unused if validation_batches else None,
             processing_class=tokenizer,
             callbacks=list(callbacks),
+            checkpoint_parts={"step_guard": self._guard, **(checkpoint_parts or {})},
+            longest_batch=longest_batch,
+            signals=signals,
+            on_event=on_event,
         )
         self.remove_callback(PrinterCallback)
         add_answer_head(self.model.get_base_model() if is_peft_model(self.model) else self.model)
@@ -96,8 +116,19 @@ class MultiTaskTrainer(SFTTrainer):
         self._train_meter = TaskMeter(task_names, self.args.device)
         self._evaluation_meter = TaskMeter(task_names, self.args.device)
         self._sums_before_step = self._train_meter.sums()
+        self._loss_before_step = torch.zeros((), device=self.args.device)
         self._window_start_seconds = time.monotonic()
         self._num_parameters = self.model.num_parameters(exclude_embeddings=True)
+        self._peak_flops = peak_flops(self.args.device, self.accelerator.mixed_precision)
+        self._rows = RowFinder(row_keys)
+        self._routing = AdapterRouting.find(
+            self.model,
+            num_tasks=len(task_names),
+            reduce=self._sum_over_processes,
+            on_loads=on_loads,
+        )
+        if self._routing is not None:
+            self.add_callback(self._routing)
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:  # noqa: ANN401
         """Train; arguments as in transformers."""
@@ -129,20 +160,25 @@ class MultiTaskTrainer(SFTTrainer):
         weights_BS = inputs.pop(LOSS_WEIGHTS, None)
         # Without a cache and an attention mask, `position_ids` keep packed examples apart.
         model_inputs = {name: tensor for name, tensor in inputs.items() if name != "task_ids"}
+        if self._routing is not None:
+            model_inputs[TASK_IDS_ARGUMENT] = inputs["task_ids"]
+            if model.training:
+                self._routing.note_tasks(inputs["task_ids"])
         outputs = model(**model_inputs, use_cache=False, fused_lm_head=True)
         token_loss_BS = -outputs.log_probs
         if num_items_in_batch is None:
             num_items_in_batch = outputs.label_mask.sum()
         weighted_BS = token_loss_BS if weights_BS is None else token_loss_BS * weights_BS
         loss = weighted_BS.sum() / torch.as_tensor(num_items_in_batch).clamp(min=1)
+        # An infinite loss may have a finite gradient; engines that look at it alone must see it.
+        loss = loss * torch.where(torch.isfinite(loss.detach()), 1.0, float("nan"))
         if self.args.average_tokens_across_devices:
             # Engines average gradients over processes, but the count above covers all of them.
             loss = loss * self.accelerator.num_processes
         meter = self._train_meter if model.training else self._evaluation_meter
         meter.add(token_loss_BS, outputs.is_top1, outputs.label_mask, inputs["task_ids"])
-        if model.training and self.accelerator.distributed_type == DistributedType.DEEPSPEED:
-            # DeepSpeed updates the weights within the backward pass, before the norm is known.
-            self._check_finite(float(self._sum_over_processes(loss.detach())), "loss")
+        if model.training:
+            self._rows.add(token_loss_BS)
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(
@@ -202,40 +238,66 @@ class MultiTaskTrainer(SFTTrainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Any:  # noqa: ANN401
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        loss = self._sum_over_processes(self._train_meter.loss_since(self._sums_before_step))
-        self._check_finite(float(loss), "loss")
-        # In float16 the loss scaler meets overflows itself, by skipping the step.
-        if norm is not None and self.accelerator.scaler is None:
-            self._check_finite(float(norm), "gradient norm")
+        # The one moment of a step at which the processes tell each other something.
+        loss, tokens = self._train_meter.loss_since(self._sums_before_step)
+        wants_stop = torch.full_like(loss, self._signals.received is not None)
+        facts = torch.stack((loss, tokens, wants_stop))
+        loss_sum, num_tokens, num_stops = self._sum_over_processes(facts).tolist()
+        if num_stops:
+            self.stopped_by = self._signals.name
+        numbers = StepNumbers(
+            loss=loss_sum / max(num_tokens, 1),
+            # In float16 the loss scaler meets overflows itself, by skipping the step.
+            grad_norm=None if norm is None or self.accelerator.scaler else float(norm),
+        )
+        if numbers.fault is not None:
+            self._skip_step(model, numbers.fault)
+            norm = None
+        elif (sigmas := self._guard.accept(numbers.loss)) is not None:
+            step = self.state.global_step + 1
+            details: dict[str, Json] = {"step": step, "loss": numbers.loss, "sigmas": sigmas}
+            self._on_event("loss_spike", details)
         self._sums_before_step = self._train_meter.sums()
+        self._loss_before_step = self._tr_loss.clone()
+        self._rows.forget()
         return norm
 
+    def _statistics(self) -> tuple[Tensor, int, list[Tensor]]:
+        loads = [] if self._routing is None else self._routing.statistics()
+        return self._train_meter.sums(), self._rows.count(), loads
+
+    def _restore_statistics(self, statistics: tuple[Tensor, int, list[Tensor]]) -> None:
+        sums_SK, num_passes, loads = statistics
+        self._train_meter.restore(sums_SK)
+        self._rows.forget(num_passes)
+        if self._routing is not None:
+            self._routing.restore_statistics(loads)
+
+    def _skip_step(self, model: nn.Module, fault: tuple[str, float]) -> None:
+        """Make nothing of this step: no update, no statistics; the schedule goes on."""
+        step = self.state.global_step
+        tasks = self._train_meter.tasks_since(self._sums_before_step, self._sum_over_processes)
+        rows = self._rows.keys(step, gather_object([self._rows.broken_rows()]), tasks)
+        self._train_meter.restore(self._sums_before_step)
+        if self._routing is not None:
+            self._routing.forget()
+        self._tr_loss.copy_(self._loss_before_step)
+        # The step is left out of the mean that is logged.
+        self._globalstep_last_logged += 1
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            # It has met the overflow in its own backward pass, and transformers would now hold
+            # the schedule back, unlike without DeepSpeed.
+            self.lr_scheduler.step()
+        elif self.accelerator.scaler is None:
+            model.zero_grad()
+        name, value = fault
+        details: dict[str, Json] = {"step": step + 1, "what": name, "value": str(value)}
+        self._on_event("skipped_step", {**details, "tasks": list(tasks), "rows": list(rows)})
+        self._guard.skip(fault, step=step + 1, rows=rows)
+
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        # A window of logged steps ends at each checkpoint, so a resumed run logs the same numbers.
-        self.control.should_log |= self.control.should_save
         super()._maybe_log_save_evaluate(*args, **kwargs)
-
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        with output_errors(Path(str(self.args.output_dir))):
-            try:
-                super()._save_checkpoint(*args, **kwargs)
-            except SafetensorError as error:
-                # While writing, the disk is its only cause.
-                raise OSError(errno.EIO, str(error).splitlines()[0]) from error
-
-    def _check_finite(self, value: float, name: str) -> None:
-        if not math.isfinite(value):
-            raise not_finite(
-                value,
-                name=name,
-                step=self.state.global_step + 1,
-                tasks=self._train_meter.tasks_since(
-                    self._sums_before_step, self._sum_over_processes
-                ),
-            )
-
-    def _sum_over_processes(self, sums: Tensor) -> Tensor:
-        return self.accelerator.reduce(sums, reduction="sum")
+        self._loss_before_step = self._tr_loss.clone()
 
     def _drain_window(self) -> dict[str, float]:
         statistics = self._train_meter.drain(self._sum_over_processes)
@@ -249,6 +311,13 @@ class MultiTaskTrainer(SFTTrainer):
             "num_tokens": self.state.num_input_tokens_seen,
             "tokens_per_second": round(num_tokens / seconds, 1),
         }
+        if self._peak_flops is not None:
+            metrics["mfu"] = utilisation(
+                self.model,
+                num_tokens / seconds,
+                peak=self._peak_flops,
+                num_devices=self.accelerator.num_processes,
+            )
         for task, each in statistics.items():
             metrics[f"task_loss/{task}"] = each.loss
             metrics[f"task_token_accuracy/{task}"] = each.token_accuracy

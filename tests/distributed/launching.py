@@ -11,17 +11,29 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGS = REPOSITORY / "accelerate_configs"
 EXTENSIONS = Path(tempfile.gettempdir()) / "taskloom-test-extensions"
 """DeepSpeed builds C++ code here, once; a build of minutes is not repeated for every test."""
 
 
 def launch(
-    config: Path, recipe: Path, *fields: str, cache: Path, timeout_seconds: int = 240
+    config: Path,
+    recipe: Path,
+    *fields: str,
+    cache: Path,
+    timeout_seconds: int = 240,
+    faults: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `pipeline.train` under an accelerate configuration and return what it wrote."""
+    """Run `pipeline.train` under an accelerate configuration and return what it wrote.
+
+    `faults` are those of `tests.distributed.faulty_training`.
+    """
+    program = ["-m", "pipeline.train"]
+    if faults is not None:
+        program = ["-m", "tests.distributed.faulty_training", faults]
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
-        "--main_process_port", "0", "-m", "pipeline.train", str(recipe), *fields,
+        "--main_process_port", "0", *program, str(recipe), *fields,
     ]  # fmt: skip
     environment = {
         **os.environ,
@@ -44,6 +56,16 @@ def launch(
         # A killed build leaves a lock that every later start would wait for.
         shutil.rmtree(EXTENSIONS, ignore_errors=True)
         raise
+
+
+def two_processes(config: Path, folder: Path) -> Path:
+    """Return a copy of a shipped configuration for two processes without a GPU."""
+    text = config.read_text()
+    for old, new in (("num_processes: 8", "num_processes: 2"), (": bf16", ": 'no'")):
+        text = text.replace(old, new)
+    changed = folder / config.name
+    changed.write_text(text)
+    return changed
 
 
 def logged(folder: Path, name: str) -> list[float]:

@@ -17,11 +17,10 @@ from pipeline.adapters.registry import load_adapter
 from pipeline.models.loading import load_model
 from pipeline.recipe import Recipe, write_resolved
 from pipeline.training.run import run_training
-from tests.distributed.launching import REPOSITORY, launch, logged
+from tests.distributed.launching import CONFIGS, launch, logged, two_processes
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 
-CONFIGS = REPOSITORY / "accelerate_configs"
 NUM_STEPS = 50
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -57,16 +56,6 @@ def place(tmp_path_factory) -> Path:
         patch.setenv("TASKLOOM_CACHE", str(folder / "cache"))
         run_training(recipe)
     return folder
-
-
-def two_processes(config: Path, folder: Path) -> Path:
-    """Return a copy of a shipped configuration for two processes without a GPU."""
-    text = config.read_text()
-    for old, new in (("num_processes: 8", "num_processes: 2"), (": bf16", ": 'no'")):
-        text = text.replace(old, new)
-    changed = folder / config.name
-    changed.write_text(text)
-    return changed
 
 
 def train_in_two(place: Path, config: Path, name: str) -> Path:

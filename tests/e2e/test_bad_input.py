@@ -106,6 +106,20 @@ def test_a_column_that_is_not_there_names_the_nearest(workspace):
         (["eval", "embedded"], r"\[CLI003\]"),
         (["eval", "--recipe", "nowhere.yaml"], r"nowhere\.yaml.*\[YML001\]"),
         (["report", "nowhere", "--out", "x"], r"nowhere.*\[CLI006\]"),
+        (["compare", "nowhere", "nowhere"], r"nowhere.*\[CLI006\]"),
+        (["eval", "embedded", "--tasks", "ncbi_diseas"], r"'ncbi_disease'.*\[ANN160\]"),
+        (["eval", "embedded", "--tasks", "codah", "--tokenizer", "x"], r"--tokenizer.*\[CLI021\]"),
+        (
+            ["eval", "http://127.0.0.1:9/v1", "--tasks", "codah", "--adapter", "x"],
+            r"--adapter.*\[CLI022\]",
+        ),
+        (
+            [
+                *("--data-root", "embedded", "eval", "http://127.0.0.1:9/v1"),
+                *("--tasks", "chemprot", "--attempts", "1", "--timeout", "2"),
+            ],
+            r"cannot be asked for its model.*\[EVL071\]",
+        ),
     ],
 )
 def test_a_bad_command_is_one_line(workspace, arguments, expected):

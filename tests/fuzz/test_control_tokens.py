@@ -45,6 +45,15 @@ END_OF_TURN = {
     "mistral": "</s>",
     "embedded": "<|end|>",
 }
+HEADERS = {
+    "chatml": ("<|im_start|>", "assistant\n"),
+    "llama3": ("<|end_header_id|>", "\n\n"),
+    "gemma": ("<start_of_turn>", "model\n"),
+    "zephyr": ("</s>", "\n<|assistant|>"),
+    "mistral": ("[/INST]", ""),
+    "embedded": ("<|assistant|>", "\n"),
+}
+"""Last control token before an answer, and the text between the two."""
 TRIMS = ("llama3", "gemma")
 ADDED_BLANKS = ("zephyr",)
 """Formats whose tokenizer puts a blank in front of every text between control tokens."""
@@ -207,9 +216,45 @@ def test_content_never_becomes_a_control_token_and_masks_are_exact(name: str) ->
             trained_ids = [i for i, is_answer in zip(ids, mask, strict=True) if is_answer]
             # Answers go on after prompt text, so they are given no blank.
             assert decode(trained_ids, tokenizer, added_blanks=False) == trained, conversation
+            check_places(ids, mask, tokenizer, name=name, conversation=conversation)
+            if not conversation.tools:
+                shown = reference_text(folded(conversation, name), tokenizer)
+                assert whole == shown, conversation
 
             prompt = prompt_ids(conversation, tokenizer)
             assert ids[: len(prompt)] == prompt, conversation
+
+
+def check_places(ids, mask, tokenizer, *, name: str, conversation: Conversation) -> None:
+    """Check that the mask has one run per answer, and that each starts behind a true header.
+
+    A header is a control token that the content cannot write, and the text that follows it; where
+    a format has no such token, it is the text since the last one.
+    """
+    controls = encoder_for(tokenizer).control_ids
+    answers = [message for message in conversation.messages if message.trainable]
+    runs, start = [], None
+    for place, is_answer in enumerate([*mask, False]):
+        if is_answer and start is None:
+            start = place
+        elif not is_answer and start is not None:
+            runs.append((start, place))
+            start = None
+    assert len(runs) == len(answers), conversation
+    marker, header = HEADERS[name]
+    for (start, end), message in zip(runs, answers, strict=True):
+        answer = decode(ids[start:end], tokenizer, added_blanks=False)
+        assert answer == expected_answer(message, name), conversation
+        last = max(place for place in range(start) if ids[place] in controls)
+        assert tokenizer.convert_ids_to_tokens(ids[last]) == marker, conversation
+        between = decode(ids[last + 1 : start], tokenizer, added_blanks=name in ADDED_BLANKS)
+        assert between == header, conversation
+
+
+def reference_text(conversation: Conversation, tokenizer) -> str:
+    """Return what the template itself makes of the conversation, hostile text and all."""
+    messages = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    return tokenizer.apply_chat_template(messages, tokenize=False)
 
 
 def expected_answer(message: Message, name: str) -> str:

@@ -217,13 +217,48 @@ def test_batch_size_does_not_change_predictions(whole_run, tmp_path, max_batch_t
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.slow
+def test_rows_per_batch_and_padding_side_change_fewer_than_one_answer_in_a_thousand(
+    tmp_path, monkeypatch
+):
+    tasks = [
+        make_task(
+            "one/label",
+            "classification",
+            [LABELS[index % 3] for index in range(500)],
+            metrics=("accuracy",),
+            labels=LABELS,
+        ),
+        make_task(
+            "one/text",
+            "text",
+            ["x" * (1 + index % 5) for index in range(100)],
+            metrics=("exact_match",),
+        ),
+    ]
+    outputs = []
+    for max_rows, side in ((1, "left"), (8, "left"), (32, "left"), (32, "right")):
+        monkeypatch.setattr("eval.backends.transformers_backend._MAX_ROWS", max_rows)
+        tokenizer = build_tiny_tokenizer()
+        tokenizer.padding_side = side
+        backend = TransformersBackend(build_tiny_model(), tokenizer, model_name="tiny")
+        folder = tmp_path / f"{max_rows}-{side}"
+        evaluate(backend, tasks, output_folder=folder)
+        outputs.append({row["key"]: row["output"] for row in read_samples(folder)})
+    first = outputs[0]
+    assert len(first) == 600
+    for other in outputs[1:]:
+        assert other.keys() == first.keys()
+        assert sum(first[key] != other[key] for key in first) < len(first) / 1000
+
+
 def test_another_evaluation_in_the_same_folder_is_refused(whole_run):
     with pytest.raises(EvalError) as caught:
         evaluate(
             make_backend(max_batch_tokens=600),
             make_tasks(),
             output_folder=whole_run,
-            asking=Asking(style="bare"),
+            asking=Asking(style="no_instruction"),
         )
     assert caught.value.code == "EVL024"
     assert "asking.style was 'plain', now 'bare'" in str(caught.value)
@@ -320,7 +355,7 @@ def test_two_runs_are_compared_row_by_row(tmp_path, whole_run):
         build_tiny_model(seed=9), build_tiny_tokenizer(), model_name="other"
     )
     evaluate(other, make_tasks(), output_folder=tmp_path / "other")
-    found = {item.task: item for item in compare_runs(whole_run, tmp_path / "other")}
+    found = {item.task: item for item in compare_runs(whole_run, tmp_path / "other").tasks}
     assert list(found) == ["one/label", "one/entities", "two/calls"]
     results = [read_results(folder)["tasks"] for folder in (whole_run, tmp_path / "other")]
     for name, item in found.items():
@@ -421,6 +456,20 @@ def oracle_text(row, spec):
     return conversation.messages[-1].content
 
 
+def check_constant_answers(task, texts, folder):
+    """One answer for all rows is as good as its share, and says nothing about the target."""
+    counts = Counter(texts.values())
+    constants = {"frequent": counts.most_common(1)[0][0], "first": next(iter(texts.values()))}
+    for name, constant in constants.items():
+        given = GivenBackend(dict.fromkeys(texts, constant), name=name)
+        metrics = evaluate(given, [task], output_folder=folder / name).tasks[0].metrics
+        for metric in ("mcc", "spearman", "pearson"):
+            if metric in metrics:
+                assert abs(metrics[metric].value) <= 1e-9
+        if "accuracy" in metrics and (task.spec.labels or task.spec.kind == "multiple_choice"):
+            assert metrics["accuracy"].value == pytest.approx(counts[constant] / len(texts))
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not real_tasks(), reason="no mirror of public data: set TASKLOOM_DATA_ROOT")
 @pytest.mark.parametrize("name", real_tasks())
@@ -439,6 +488,7 @@ def test_oracle_answers_are_all_right_and_shuffled_ones_are_chance(name, tmp_pat
     for metric in ("mcc", "spearman", "pearson"):
         if metric in metrics:
             assert abs(metrics[metric].value) <= 3 * metrics[metric].standard_error
+    check_constant_answers(task, texts, tmp_path)
     if "accuracy" in metrics and task.spec.labels:
         counts = Counter(row.target for row in task.examples)
         expected = sum(count**2 for count in counts.values()) / len(texts) ** 2

@@ -22,8 +22,9 @@ from pipeline.errors import TrainingError
 from pipeline.models.loading import load_model, load_tokenizer
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.training import run as run_module
-from pipeline.training.data import load_tasks, validation_batches
+from pipeline.training.data import validation_batches
 from pipeline.training.run import run_training
+from pipeline.training.task_tokens import load_tasks
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 

@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from pipeline.mixture.batches import BatchShape
 from pipeline.mixture.build import MixtureSettings, build_batches
 from pipeline.mixture.rates import RateRule
+from pipeline.training.loss_weights import LOSS_WEIGHTS, add_loss_weights
 from tests.unit.mixture.tasks import make_task
 
 LENGTHS = {"a": [3 + i % 29 for i in range(80)], "b": [40 + i for i in range(20)], "c": [2, 64]}
@@ -118,32 +119,89 @@ def test_number_of_loader_workers_changes_nothing(tasks) -> None:
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_gradient_does_not_depend_on_how_rows_are_divided(tasks) -> None:
-    def gradient(world_size: int, batch_size: int, accumulation: int) -> torch.Tensor:
-        model = tiny_model("sdpa")
-        settings = MixtureSettings(max_length=128, max_steps=1)
-        total, num_tokens = torch.zeros(()), 0
-        for rank in range(world_size):
-            shape = BatchShape(
-                per_device_batch_size=batch_size,
-                world_size=world_size,
-                rank=rank,
-                gradient_accumulation_steps=accumulation,
-            )
-            for batch in build_batches(tasks, settings, shape, pad_token_id=0).loader():
-                logits = model(
-                    input_ids=batch["input_ids"],
-                    position_ids=batch["position_ids"],
-                    use_cache=False,
-                ).logits
-                labels = batch["labels"][:, 1:]
-                total = total + torch.nn.functional.cross_entropy(
-                    logits[:, :-1].flatten(0, 1), labels.flatten(), reduction="sum"
-                )
-                num_tokens += int((labels != -100).sum())
-        (total / num_tokens).backward()
-        return torch.cat([p.grad.flatten() for p in model.parameters()])
+def step_batches(tasks, *, world_size: int, batch_size: int, accumulation: int) -> list[list]:
+    """Return the micro-batches of one packed global step of 8 rows, by rank."""
+    settings = MixtureSettings(max_length=128, max_steps=1)
+    ranks = []
+    for rank in range(world_size):
+        shape = BatchShape(
+            per_device_batch_size=batch_size,
+            world_size=world_size,
+            rank=rank,
+            gradient_accumulation_steps=accumulation,
+        )
+        ranks.append(list(build_batches(tasks, settings, shape, pad_token_id=0).loader()))
+    return ranks
 
-    whole = gradient(1, 8, 1)
-    for division in [(2, 4, 1), (1, 2, 4), (2, 2, 2), (8, 1, 1)]:
-        assert (gradient(*division) - whole).abs().max() <= 1e-6
+
+def unpacked(tasks) -> list[list]:
+    """Return the examples of the same global step, one per row, as one micro-batch."""
+    settings = MixtureSettings(max_length=128, max_steps=1)
+    shape = BatchShape(per_device_batch_size=8)
+    packed = build_batches(tasks, settings, shape, pad_token_id=0)
+    alone = build_batches(
+        tasks,
+        MixtureSettings(max_length=128, max_steps=1, packing=False),
+        shape,
+        pad_token_id=0,
+    )
+    draws = [draw for key in packed.step_keys(0) for draw in packed.plan.draws(key)]
+    return [[alone.collate([alone[[draw]] for draw in draws])]]
+
+
+def gradient_of(ranks: list[list], reduction: str, attention: str) -> torch.Tensor:
+    """Return the gradient of one step as the trainer forms it: weights, then a plain sum."""
+    model = tiny_model(attention).double()
+    counts = []
+    if reduction == "token":
+        total = sum(int((batch["labels"][:, 1:] != -100).sum()) for r in ranks for batch in r)
+        for batch in (batch for rank in ranks for batch in rank):
+            batch[LOSS_WEIGHTS] = (batch["labels"][:, 1:] != -100) / total
+    else:
+        for rank in ranks:
+            add_loss_weights(rank, reduction, num_tasks=3, reduce=lambda t: counts.append(t) or t)
+        whole = sum(counts)
+        for rank in ranks:
+            add_loss_weights(rank, reduction, num_tasks=3, reduce=lambda _: whole)
+    for batch in (batch for rank in ranks for batch in rank):
+        inputs = {
+            name: batch[name]
+            for name in ("input_ids", "position_ids", "attention_mask")
+            if name in batch
+        }
+        logits = model(**inputs, use_cache=False).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="none"
+        )
+        (losses * batch[LOSS_WEIGHTS].flatten()).sum().backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+DIVISIONS = {
+    "2 ranks x 4": {"world_size": 2, "batch_size": 4, "accumulation": 1},
+    "4 accumulated x 2": {"world_size": 1, "batch_size": 2, "accumulation": 4},
+    "2 ranks x 2 x 2 accumulated": {"world_size": 2, "batch_size": 2, "accumulation": 2},
+    "8 ranks x 1": {"world_size": 8, "batch_size": 1, "accumulation": 1},
+}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("reduction", ["token", "example", "task"])
+def test_gradient_does_not_depend_on_how_examples_are_divided(tasks, reduction, attention) -> None:
+    whole = gradient_of(
+        step_batches(tasks, world_size=1, batch_size=8, accumulation=1), reduction, attention
+    )
+    assert whole.abs().max() > 1e-3
+    for name, division in DIVISIONS.items():
+        found = gradient_of(step_batches(tasks, **division), reduction, attention)
+        assert (found - whole).abs().max() <= 1e-6, name
+    alone = gradient_of(unpacked(tasks), reduction, attention)
+    assert (alone - whole).abs().max() <= 1e-6, "one example per row"
+
+
+def test_reductions_weigh_examples_differently(tasks) -> None:
+    found = [
+        gradient_of(step_batches(tasks, world_size=1, batch_size=8, accumulation=1), each, "sdpa")
+        for each in ("token", "task")
+    ]
+    assert (found[0] - found[1]).abs().max() > 1e-4

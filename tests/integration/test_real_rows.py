@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from eval.tasks import find_majority_answer
 from pipeline.annotations.schema import load_annotation
-from pipeline.examples import load_examples, most_common_answer
+from pipeline.examples import load_examples
 from pipeline.sources import load_rows, load_side_file
 
 ROOT = Path(os.environ.get("TASKLOOM_DATA_ROOT") or Path(__file__).parents[3] / "shared" / "data")
@@ -154,7 +155,7 @@ def test_pubmedqa_keeps_its_thousand_rows_apart(annotate):
         seen[row["pubid"]] = example.target
     assert len(seen) == 1000
     assert collections.Counter(seen.values()) == {"yes": 552, "no": 338, "maybe": 110}
-    assert most_common_answer(train) == "yes"
+    assert find_majority_answer(train, train.spec) == "yes"
 
 
 def test_gue_is_read_from_parquet(annotate):

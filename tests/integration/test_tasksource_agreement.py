@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.annotations.catalogue import Catalogue, builtin_folder, load_catalogue
 from pipeline.annotations.check import check_golden, functions_used, golden_values
-from pipeline.annotations.schema import Golden
+from pipeline.annotations.parts import Golden
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
 from scripts.general_catalogue.known import RAN_ON_ROWS
 

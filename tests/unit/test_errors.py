@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import (
     AnnotationError,
+    ModelError,
     PipelineErrors,
     RecipeError,
     SourceMark,
@@ -63,3 +65,11 @@ def test_the_nearest_name_comes_first(name, first):
 
 def test_without_a_near_name_the_allowed_ones_are_listed():
     assert did_you_mean("zzzz", ["b", "a"]) == "Allowed: a, b"
+
+
+def test_errors_reach_another_process_whole():
+    one = ModelError("MOD001", "no such folder", where=Path("here"), hint="Look there")
+    assert str(pickle.loads(pickle.dumps(one))) == str(one)
+    assert type(pickle.loads(pickle.dumps(one))) is ModelError
+    both = PipelineErrors([one, ModelError("MOD002", "an adapter")])
+    assert str(pickle.loads(pickle.dumps(both))) == str(both)

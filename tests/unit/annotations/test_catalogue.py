@@ -124,3 +124,12 @@ def test_listing_needs_neither_torch_nor_datasets():
         cwd=builtin_folder().parent,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_named_twice_is_read_once(tmp_path):
+    (tmp_path / "one.yaml").write_text(
+        "schema_version: 1\nid: one\ntask: text\nsource: {hub: a/b, licence: mit}\n"
+        "splits: {train: train}\nfields: {a: a, target: b}\ninstruction: x\n"
+    )
+    again = tmp_path / "." / ".." / tmp_path.name
+    assert load_catalogue([tmp_path, again]).ids() == ["one"]

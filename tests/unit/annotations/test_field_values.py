@@ -188,6 +188,16 @@ instruction: Do.
             [1, 0],
         ),
         (
+            variant("soft_label", "{text: t, target: {count: y, of: [0, 1]}}", labels="[no, yes]"),
+            {"t": "x", "y": [1, 0, 1, 1]},
+            {"no": 0.25, "yes": 0.75},
+        ),
+        (
+            variant("soft_label", "{text: t, target: y}", labels="{e: entails, n: neutral}"),
+            {"t": "x", "y": {"n": 3, "e": None}},
+            {"entails": 0.0, "neutral": 1.0},
+        ),
+        (
             variant("dna_classification", "{sequence: s, target: y}", labels="[no, yes]"),
             {"s": "ACGT", "y": 1},
             "yes",
@@ -244,3 +254,25 @@ def test_a_function_that_is_not_given_is_an_error(annotate):
     fields = "{text: {function: python_literal, of: s}, target: label}"
     with pytest.raises(AnnotationError, match=r"fields.text: .*'python_literal'.*ANN202"):
         compile_fields(annotate(fields=fields))
+
+
+@pytest.mark.parametrize(
+    ("votes", "reason"),
+    [
+        ([0, 0], "no votes"),
+        ([1, -1], "a weight from 0"),
+        ([1, "x"], "text where a weight"),
+        (None, "null where a list is needed"),
+    ],
+)
+def test_soft_labels_without_usable_votes_skip_the_row(annotate, votes, reason):
+    text = variant("soft_label", "{text: t, target: y}", labels="[no, yes]")
+    with pytest.raises(RowSkipped, match=reason):
+        compile_fields(annotate(text))({"t": "x", "y": votes}, 0)
+
+
+def test_soft_labels_need_a_weight_for_each_label(annotate):
+    text = variant("soft_label", "{text: t, target: y}", labels="[no, yes]")
+    with pytest.raises(AnnotationError, match="each of 2 labels is needed, got 3") as caught:
+        compile_fields(annotate(text))({"t": "x", "y": [1, 2, 3]}, 0)
+    assert caught.value.code == "ANN214"

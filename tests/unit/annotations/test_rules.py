@@ -22,6 +22,41 @@ import pytest
         ({"per_config": "{a: {}}"}, "ANN146", "no config 'a'"),
         ({"truncate": "{input: context}"}, "ANN155", "no input is named 'context'"),
         ({"verified": "golden"}, "ANN156", "needs golden rows"),
+        (
+            {"guide": "{negative: [{golden: 0, answer: x, explanation: y}]}"},
+            "ANN159",
+            "golden[0] has no example",
+        ),
+        (
+            {"golden": "[{row: {}, skipped: true, explanation: y}]"},
+            "ANN151",
+            "an explanation needs an example",
+        ),
+        (
+            {"golden": "[{row: {}, example: {target: sad}, explanation: y}]"},
+            "ANN151",
+            "a worked example needs its inputs",
+        ),
+        ({"source": "{hub: o/x, licence: mit, local: true}"}, "ANN141", "and `how_to_get`"),
+        (
+            {
+                "task": "records",
+                "fields": "{records: r, target: y}",
+                "labels": "ABSENT",
+                "settings": "{answer: label}",
+            },
+            "ANN153",
+            "`answer: label` needs `labels`",
+        ),
+        (
+            {
+                "task": "records",
+                "fields": "{records: r, target: y}",
+                "settings": "{max_events: 0}",
+            },
+            "ANN153",
+            "'max_events' is at least 1",
+        ),
         ({"fields": "{text: s, target: {const: sad}}"}, "ANN157", "the same for every row"),
         ({"fields": "{text: y, target: y}"}, "ANN158", "shows the target"),
         ({"fields": "{text: {text: 'is {y}'}, target: y}"}, "ANN158", "shows the target"),

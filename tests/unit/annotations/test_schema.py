@@ -39,17 +39,17 @@ def test_every_mistake_of_a_file_is_told_at_once_in_file_order(refusals):
     )
     assert found == [
         "f.yaml:3:7: task: 'classification', 'pair_classification', 'multiple_choice', "
-        "'token_classification', 'multi_label', 'regression', 'extractive_qa', 'relation', "
-        "'text', 'chat', 'function_calling', 'dna_classification', 'records' or 'ranking' is "
-        "needed, got 'clasification'. Did you mean 'classification'? [ANN103]",
+        "'token_classification', 'multi_label', 'soft_label', 'regression', 'extractive_qa', "
+        "'relation', 'text', 'chat', 'function_calling', 'dna_classification', 'records' or "
+        "'ranking' is needed, got 'clasification'. Did you mean 'classification'? [ANN103]",
         "f.yaml:4:9: source.licence: this key is missing. [ANN102]",
         "f.yaml:4:27: source.license: unknown key 'license'. Did you mean 'licence' or 'files'? "
         "[ANN101]",
         "f.yaml:6:41: fields.target.mapp: no expression begins with 'mapp'. "
-        "Did you mean 'map' or 'mark'? [ANN110]",
+        "Did you mean 'map' or 'mean' or 'mark'? [ANN110]",
         "f.yaml:7:14: labels[1]: a label is text, got 1. Quote it. [ANN150]",
         "f.yaml:9:1: verifed: unknown key 'verifed'. "
-        "Did you mean 'verified' or 'ordered'? [ANN101]",
+        "Did you mean 'verified' or 'ordered' or 'views'? [ANN101]",
     ]
 
 

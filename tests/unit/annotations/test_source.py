@@ -80,6 +80,30 @@ def test_wrong_or_leaking_splits_are_refused(refusals, splits, part, code):
     assert any(part in line and line.endswith(f"[{code}]") for line in found), found
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{files: {a: [rows.jsonl, data/test-1.jsonl]}, licence: mit}",
+        "{hub: o/n, data_files: {a: test.parquet}, licence: mit}",
+    ],
+)
+def test_test_files_are_not_trained_on_under_another_name(refusals, source):
+    (found,) = refusals(source=source, splits="{train: a}")
+    assert "is a test split and may not be trained on" in found
+    assert found.endswith("[ANN145]")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{files: {a: rows.jsonl, b: test.jsonl}, licence: mit}",
+        "{hub: o/n, data_files: {a: latest.parquet}, licence: mit}",
+    ],
+)
+def test_test_files_may_stand_beside_those_trained_on(annotate, source):
+    assert annotate(source=source, splits="{train: a, test: b}").splits.named("train") == ("a",)
+
+
 @pytest.mark.parametrize("name", ["train", "latest", "contest", "testimony", "attest_1"])
 def test_names_that_only_contain_the_word_may_be_trained_on(annotate, name):
     assert annotate(splits=f"{{train: {name}}}").splits.train == name

@@ -24,7 +24,22 @@ def test_the_version_is_told():
 
 
 @pytest.mark.parametrize(
-    "verb", ["check", "list", "show", "export", "plan", "eval", "score", "report", "doctor"]
+    "verb",
+    [
+        "check",
+        "list",
+        "new",
+        "mirror",
+        "show",
+        "export",
+        "plan",
+        "eval",
+        "score",
+        "report",
+        "compare",
+        "doctor",
+        "overlap",
+    ],
 )
 def test_every_verb_explains_itself_with_an_example(verb):
     assert f"{verb} " in run(verb, "--help")

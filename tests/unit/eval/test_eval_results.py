@@ -52,8 +52,9 @@ def test_samples_that_are_missing_or_cut_are_refused(tmp_path):
     assert code_of(lambda: next(rows)) == "EVL023"
 
 
-def entry(sha):
+def entry(sha, num_rows=1):
     return {
+        "num_rows": num_rows,
         "family": "f",
         "kind": "classification",
         "labels": ["a", "b"],
@@ -67,7 +68,7 @@ def entry(sha):
 
 def write_run(folder, answers, *, task="t", sha="x"):
     folder.mkdir()
-    results = {"schema_version": 1, "tasks": {task: entry(sha)}}
+    results = {"schema_version": 1, "tasks": {task: entry(sha, len(answers))}}
     (folder / "results.json").write_text(json.dumps(results))
     rows = [
         {"key": str(i), "task": task, "parsed": a, "target": "a"} for i, a in enumerate(answers)
@@ -79,11 +80,11 @@ def write_run(folder, answers, *, task="t", sha="x"):
 def test_runs_are_compared_on_their_headline_metric(tmp_path):
     first = write_run(tmp_path / "1", ["a"] * 50 + ["b"] * 50)
     second = write_run(tmp_path / "2", ["a"] * 90 + [None] * 10)
-    (found,) = compare_runs(first, second)
+    (found,) = compare_runs(first, second).tasks
     assert (found.task, found.metric) == ("t", "accuracy")
     assert found.comparison.difference == pytest.approx(0.4)
     assert found.comparison.p_value < 0.01
-    (back,) = compare_runs(second, first)
+    (back,) = compare_runs(second, first).tasks
     assert back.comparison.difference == pytest.approx(-0.4)
     assert back.has_dropped(0.01)
     assert not back.has_dropped(0.5)
@@ -100,8 +101,47 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     )
 
 
+def test_samples_cut_at_a_line_end_are_noticed_by_their_number(tmp_path):
+    first = write_run(tmp_path / "1", ["a"] * 4)
+    second = write_run(tmp_path / "2", ["a"] * 4)
+    samples = second / "samples.jsonl"
+    lines = samples.read_text().splitlines(keepends=True)
+    for broken in (lines[:3], [*lines[:3], lines[2]], [*lines, lines[0]]):
+        samples.write_text("".join(broken))
+        assert code_of(lambda: compare_runs(first, second)) == "EVL025"
+
+
+def test_the_mean_over_tasks_has_a_paired_interval_of_its_own(tmp_path):
+    folders = []
+    for name, answers in (("1", ["a", "b"] * 50), ("2", ["a"] * 70 + ["b"] * 30)):
+        folder = write_run(tmp_path / name, answers)
+        results = json.loads((folder / "results.json").read_text())
+        results["tasks"]["u"] = results["tasks"]["t"]
+        (folder / "results.json").write_text(json.dumps(results))
+        rows = (folder / "samples.jsonl").read_text()
+        (folder / "samples.jsonl").write_text(rows + rows.replace('"task": "t"', '"task": "u"'))
+        folders.append(folder)
+    found = compare_runs(*folders)
+    task = found.tasks[0].comparison
+    assert found.macro.difference == pytest.approx(task.difference) == pytest.approx(0.2)
+    # Two independent tasks: the interval of the mean is narrower by the square root of 2.
+    shrunk = (found.macro.high - found.macro.low) / (task.high - task.low)
+    assert shrunk == pytest.approx(2**-0.5, rel=0.15)
+    assert found.to_json()["worst_task"] in {"t", "u"}
+
+
+def test_tasks_of_one_run_only_are_told(tmp_path):
+    first = write_run(tmp_path / "1", ["a"])
+    results = json.loads((first / "results.json").read_text())
+    results["tasks"]["gone"] = entry("x", 0)
+    (first / "results.json").write_text(json.dumps(results))
+    second = write_run(tmp_path / "2", ["a"])
+    assert compare_runs(first, second).only_first == ("gone",)
+    assert compare_runs(second, first).only_second == ("gone",)
+
+
 def test_a_drop_within_chance_does_not_fail_the_gate():
-    def dropped(difference, low, high, *, higher_is_better=True):
+    def dropped(difference, low, high, *, higher_is_better=True, beyond_chance=True):
         comparison = Comparison(
             first=0.5,
             second=0.5 + difference,
@@ -113,10 +153,12 @@ def test_a_drop_within_chance_does_not_fail_the_gate():
         )
         return TaskComparison(
             task="t", metric="m", higher_is_better=higher_is_better, comparison=comparison
-        ).has_dropped(0.01)
+        ).has_dropped(0.01, beyond_chance=beyond_chance)
 
     assert dropped(-0.1, -0.15, -0.05)
     assert not dropped(-0.1, -0.25, 0.05)
+    assert dropped(-0.1, -0.25, 0.05, beyond_chance=False)
+    assert not dropped(-0.005, -0.006, -0.004, beyond_chance=False)
     assert not dropped(-0.005, -0.006, -0.004)
     assert not dropped(0.1, 0.05, 0.15)
     assert dropped(0.1, 0.05, 0.15, higher_is_better=False)

@@ -5,7 +5,12 @@ import pytest
 from scipy import stats
 
 from eval.metrics import METRICS
-from eval.statistics import compare, compare_scores, standard_error
+from eval.statistics import (
+    compare,
+    compare_scores,
+    standard_error,
+    standard_error_of_features,
+)
 from pipeline.types import TaskSpec
 
 SPEC = TaskSpec(id="t", kind="classification", family="f", instruction="", labels=("a", "b"))
@@ -126,3 +131,40 @@ def test_answers_to_other_rows_are_refused():
         compare(METRICS["accuracy"], [("a", "a")], [("a", "b")], SPEC)
     with pytest.raises(ValueError, match="paired"):
         compare(METRICS["accuracy"], [("a", "a")], [], SPEC)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1"])
+def test_copies_of_rows_of_one_source_add_no_certainty(name):
+    pairs = random_label_pairs(200, 0.7)
+    copied = [pair for pair in pairs for _ in range(5)]
+    clusters = np.repeat(np.arange(len(pairs)), 5)
+    metric = METRICS[name]
+    alone = standard_error(metric, pairs, SPEC)
+    features = metric.row_features(copied, SPEC)
+    fooled = standard_error_of_features(metric, features)
+    clustered = standard_error_of_features(metric, features, clusters_N=clusters)
+    assert fooled < 0.6 * alone
+    assert clustered == pytest.approx(alone, rel=0.1)
+
+
+def test_sources_of_one_row_each_give_the_usual_error_of_a_mean():
+    features = np.asarray([[0.0], [1.0], [1.0], [0.0], [1.0]])
+    metric = METRICS["accuracy"]
+    usual = standard_error_of_features(metric, features)
+    clustered = standard_error_of_features(metric, features, clusters_N=np.arange(5))
+    assert clustered == pytest.approx(usual, rel=1e-12)
+
+
+def test_a_paired_interval_of_copied_rows_is_as_wide_as_that_of_the_rows():
+    first = random_label_pairs(150, 0.6)
+    right = np.random.default_rng(5).random(150) < 0.7
+    second = [
+        (target if is_right else "a", target)
+        for (_, target), is_right in zip(first, right, strict=True)
+    ]
+    metric = METRICS["accuracy"]
+    alone = compare(metric, first, second, SPEC)
+    copied = [[pair for pair in pairs for _ in range(4)] for pairs in (first, second)]
+    clusters = np.repeat(np.arange(150), 4)
+    clustered = compare(metric, *copied, SPEC, clusters_N=clusters)
+    assert clustered.high - clustered.low == pytest.approx(alone.high - alone.low, rel=0.15)

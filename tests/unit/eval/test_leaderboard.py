@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -20,6 +21,7 @@ from eval.leaderboard import (
 )
 from eval.leaderboard.markup import Html, element, joined
 from eval.leaderboard.page import content_policy
+from eval.leaderboard.references import load_references
 from eval.leaderboard.text import harmless
 from eval.tasks import EvalTask
 from pipeline.errors import EvalError
@@ -460,3 +462,74 @@ def test_markup_escapes_everything_but_markup():
     assert joined("<b>", Html("<i></i>"), element("p", "&")) == "&lt;b&gt;<i></i><p>&amp;</p>"
     assert element("p", title="\"<>&'") == '<p title="&quot;&lt;&gt;&amp;&#x27;"></p>'
     assert element("p", hidden=True, title=None, class_="a") == '<p hidden class="a"></p>'
+
+
+def write_training(folder, tasks, overlap):
+    report = {"tasks": [{"task": task} for task in tasks], "overlap": overlap}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data_report.json").write_text(json.dumps(report))
+
+
+def test_means_are_told_apart_by_what_the_mixture_had(tmp_path):
+    tasks = [make_task("fam/seen"), make_task("fam/kin"), make_task("fam/new")]
+    tasks = [
+        replace(task, source=source)
+        for task, source in zip(tasks, ("a/data@1", "a/data@1", "b/data@1"), strict=True)
+    ]
+    base = run(tmp_path / "run/eval/base", tasks, "no")
+    adapter = run(tmp_path / "run/eval/adapter", tasks, "yes", adapter="runs/mine/adapter")
+    leak = {"task": "fam/seen", "split": "test", "num_rows": 4, "num_exact": 1, "num_near": 1}
+    overlap = {"decontaminate": "report", "evaluated": [leak, {"task": "broken"}]}
+    write_training(tmp_path / "run", ["fam/seen"], overlap)
+    board = build_leaderboard([base, adapter])
+    page = write_leaderboard(board, tmp_path / "out").read_text()
+    facts = json.loads((tmp_path / "out/leaderboard.json").read_text())
+    summary = facts["summary"][board.runs[-1].name]
+    assert summary["worst_task"]["value"] == 0.75
+    assert {name: part["num_tasks"] for name, part in summary["parts"].items()} == {
+        "seen": 1,
+        "related": 1,
+        "held_out": 1,
+    }
+    assert facts["leakage"][board.runs[-1].name][0]["num_exact"] == 1
+    assert "Held out" in page
+    assert "50.0 %" in page
+    check_page(page)
+
+
+def test_sections_of_the_benchmark_name_what_was_not_run(tmp_path):
+    from eval.bfcl.aggregate import section_scores
+
+    task = make_task("bfcl/simple_python")
+    folder = run(tmp_path / "run", [task], "yes")
+    results = json.loads((folder / "results.json").read_text())
+    entry = results["tasks"]["bfcl/simple_python"]
+    entry["settings"] = {"checker": "bfcl"}
+    entry["metrics"]["call_ast_accuracy"] = {"value": 0.5, "standard_error": 0.1}
+    (folder / "results.json").write_text(json.dumps(results))
+    board = build_leaderboard([folder])
+    page = write_leaderboard(board, tmp_path / "out").read_text()
+    facts = json.loads((tmp_path / "out/leaderboard.json").read_text())["bfcl"]
+    wanted = section_scores({"simple_python": 0.5}, {"simple_python": 4})
+    (found,) = facts.values()
+    assert found["non_live"]["accuracy"] == wanted["non_live"].accuracy
+    assert found["non_live"]["weight"] == 0.1
+    assert "multiple" in found["non_live"]["not_run"]
+    assert "Not run, counted as 0" in page
+    check_page(page)
+
+
+def test_published_numbers_stand_beside_ours_and_are_marked(two_runs, tmp_path):
+    entry = {"task": "fam/topic", "model": "<b>GPT</b>", "value": 0.9, "source": "A paper"}
+    entries = [entry | {"protocol": "5 examples in the prompt"}]
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps(entries))
+    board = build_leaderboard(two_runs)
+    page = write_leaderboard(board, tmp_path / "out", references=load_references(path)).read_text()
+    assert "not comparable" in page
+    assert "&lt;b&gt;GPT&lt;/b&gt;" in page
+    check_page(page)
+    for broken in ("{}", "[1]", json.dumps([entry]), json.dumps([entries[0] | {"value": None}])):
+        path.write_text(broken)
+        with pytest.raises(EvalError, match="EVL061"):
+            load_references(path)

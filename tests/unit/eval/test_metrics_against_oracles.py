@@ -472,3 +472,146 @@ def test_bfcl_accuracy_takes_the_benchmarks_answer_key():
     for text, expected in texts.items():
         assert metric.row_value(parse_answer(text, example, spec), target, spec) == expected
     assert metric.row_value(None, target, spec) == 0.0
+
+
+def scored_pairs(generator, labels):
+    def answer():
+        scores = [generator.choice([-2.0, -1.5, -1.0, -0.25]) for _ in labels]
+        return {"label": labels[scores.index(max(scores))], "scores": scores}
+
+    return [(answer(), generator.choice(labels)) for _ in range(generator.randint(2, 30))]
+
+
+def probabilities(pairs):
+    scores = np.asarray([parsed["scores"] for parsed, _ in pairs])
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "area"),
+    [
+        ("auroc", sklearn_metrics.roc_auc_score),
+        ("auprc", sklearn_metrics.average_precision_score),
+    ],
+)
+@pytest.mark.parametrize("labels", [LABELS[:2], LABELS[:3]])
+def test_areas_under_curves_equal_scikit_learn(name, area, labels):
+    spec = TaskSpec(
+        id="t", kind="records", family="f", instruction="", labels=labels, metrics=(name,)
+    )
+
+    def oracle(pairs):
+        gold = np.asarray([labels.index(target) for _, target in pairs])
+        # Rounded, so that equal scores stay equal whatever the order of summing.
+        likely = np.round(probabilities(pairs), 12)
+        classes = [1] if len(labels) == 2 else range(len(labels))
+        areas = [
+            area(gold == index, likely[:, index])
+            for index in classes
+            if 0 < (gold == index).sum() < len(gold)
+        ]
+        return float(np.mean(areas)) if areas else 0.5
+
+    check(name, spec, lambda generator: scored_pairs(generator, labels), oracle)
+
+
+def test_an_answer_without_scores_counts_as_sure_of_its_label():
+    spec = TaskSpec(id="t", kind="records", family="f", instruction="", labels=("no", "yes"))
+    pairs = [
+        ({"label": "yes", "scores": None}, "yes"),
+        ({"label": "yes", "scores": None}, "no"),
+        ({"label": "no", "scores": None}, "no"),
+        (None, "no"),
+    ]
+    expected = sklearn_metrics.roc_auc_score([1, 0, 0, 0], [1, 1, 0, 1])
+    assert METRICS["auroc"].corpus(pairs, spec) == pytest.approx(expected)
+    assert METRICS["accuracy"].corpus(pairs, spec) == 0.5
+
+
+def test_ndcg_equals_scikit_learn_where_all_options_are_ranked():
+    def ranking_pairs(generator):
+        options = list(range(generator.randint(2, 8)))
+        return [
+            (
+                generator.sample(options, len(options)),
+                generator.sample(options, generator.randint(1, len(options))),
+            )
+            for _ in range(generator.randint(1, 10))
+        ]
+
+    def oracle(pairs):
+        values = []
+        for ranked, relevant in pairs:
+            gains = [[float(option in relevant) for option in range(len(ranked))]]
+            scores = [[float(-ranked.index(option)) for option in range(len(ranked))]]
+            values.append(sklearn_metrics.ndcg_score(gains, scores))
+        return float(np.mean(values))
+
+    check("ndcg", spec_of("ranking"), ranking_pairs, oracle)
+
+
+@pytest.mark.parametrize(
+    ("ranked", "relevant", "reciprocal_rank", "top_1"),
+    [
+        ([2, 0, 1], [0, 1], 0.5, 0.0),
+        ([1], [1, 0], 1.0, 1.0),
+        ([2], [1], 0.0, 0.0),
+        ([], [1], 0.0, 0.0),
+        ([], [], 1.0, 1.0),
+        ([0], [], 0.0, 0.0),
+        (None, [1], 0.0, 0.0),
+    ],
+)
+def test_the_first_relevant_option_decides_its_rank(ranked, relevant, reciprocal_rank, top_1):
+    spec = spec_of("ranking")
+    assert METRICS["reciprocal_rank"].corpus([(ranked, relevant)], spec) == reciprocal_rank
+    assert METRICS["top_1"].corpus([(ranked, relevant)], spec) == top_1
+
+
+def test_soft_labels_give_credit_by_the_share_of_raters():
+    spec = spec_of("soft_label")
+    shares = {"alpha": 0.4, "beta": 0.4, "gamma": 0.2, "delta": 0.0}
+    pairs = [("alpha", shares), ("gamma", shares), (None, shares), ("beta", shares)]
+    assert METRICS["soft_accuracy"].corpus(pairs, spec) == pytest.approx(0.25)
+    assert METRICS["majority_accuracy"].corpus(pairs, spec) == 0.5
+
+
+ENTITIES = spec_of("token_classification", scheme="bio")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "expected"),
+    [
+        ("box_compat_exact_match", "a b <alpha>", 1.0),
+        ("box_compat_exact_match", "b <alpha>", 1.0),
+        ("box_compat_exact_match", "b <beta>", 0.0),
+        ("box_compat_f1", "c alpha", 0.5),
+        ("box_compat_rouge_l", "b <alpha>", 1.0),
+        ("box_compat_rouge_l", "nothing", 0.0),
+    ],
+)
+def test_the_lenient_scores_take_the_best_piece_of_the_target(name, answer, expected):
+    target = [{"text": "b", "type": "alpha"}, {"text": "x y", "type": "gamma"}]
+    assert METRICS[name].of_text
+    assert METRICS[name].row_value(answer, target, ENTITIES) == pytest.approx(expected)
+
+
+def test_lenient_scores_of_a_parsed_answer_are_those_of_its_text():
+    target = [{"text": "b", "type": "alpha"}]
+    assert METRICS["box_compat_exact_match"].row_value(target, target, ENTITIES) == 1.0
+    assert METRICS["box_compat_exact_match"].row_value([], [], ENTITIES) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "expected"),
+    [
+        ("Aspirin, the ibuprofen", "ibuprofen, aspirin", 1.0),
+        ("aspirin, aspirin", "aspirin, ibuprofen", 2 / 3),
+        ("None", "", 1.0),
+        ("aspirin", "", 0.0),
+        (None, "aspirin", 0.0),
+    ],
+)
+def test_lists_of_answers_are_compared_as_sets(answer, target, expected):
+    value = METRICS["list_f1"].row_value(answer, target, spec_of("text"))
+    assert value == pytest.approx(expected)

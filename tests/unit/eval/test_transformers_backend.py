@@ -9,7 +9,7 @@ from eval.backends import prompting
 from eval.backends.base import Request
 from eval.backends.fingerprint import weights_sha256
 from eval.backends.transformers_backend import TransformersBackend
-from pipeline.errors import EvalError
+from pipeline.errors import ChatError, EvalError
 from pipeline.types import Conversation, Message
 from tests.unit.eval.tiny_llama import build_tiny_model, build_tiny_tokenizer
 
@@ -143,3 +143,11 @@ def test_the_prompt_hash_covers_the_choices():
     prompts = backend.prompts([plain, other], max_new_tokens=4)
     assert prompts[0].input_ids.tolist() == prompts[1].input_ids.tolist()
     assert prompts[0].sha256 != prompts[1].sha256
+
+
+def test_a_model_without_a_chat_template_is_a_clear_error():
+    tokenizer = build_tiny_tokenizer()
+    tokenizer.chat_template = None
+    backend = TransformersBackend(build_tiny_model(), tokenizer, model_name="tiny")
+    with pytest.raises(ChatError, match=r"no chat template.*CHT001"):
+        backend.prompts([request(0)], max_new_tokens=4)

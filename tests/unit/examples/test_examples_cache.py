@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import pickle
 import random
@@ -134,6 +135,59 @@ def test_processes_that_build_at_once_all_get_the_same(annotate, mirror):
             worker.join()
         assert found == [[("no", "yes")[i % 2] for i in range(300)]] * 4
         assert load_examples(annotation, "train", data_root=root).report.is_cached
+
+
+def build_and_tell(annotation, root, results, *, locks):
+    if not locks:
+        cache.one_at_a_time = lambda path: contextlib.nullcontext()
+    examples = load_examples(annotation, "train", data_root=root)
+    results.put((examples.report.is_cached, len(list(examples))))
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_of_processes_that_want_the_same_one_builds_where_there_are_locks(annotate, mirror, locks):
+    root, annotation = mirror(train=ROWS * 20), annotate(TASK)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [
+        context.Process(
+            target=build_and_tell, args=(annotation, root, results), kwargs={"locks": locks}
+        )
+        for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    found = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert [count for _, count in found] == [6000] * 4
+    num_built = sum(not is_cached for is_cached, _ in found)
+    assert num_built == 1 if locks else num_built >= 1
+    left = {path.name for path in folders()[0].parent.iterdir()}
+    assert left == {folders()[0].name}
+
+
+def test_a_folder_is_hashed_once_per_process_and_again_when_it_changes(
+    annotate, mirror, monkeypatch
+):
+    root, annotation = mirror(train=ROWS), annotate(TASK)
+    expected = list(load_examples(annotation, "train", data_root=root))
+    cache._is_complete.cache_clear()
+    hashed = []
+    is_complete = cache.is_complete_folder
+    monkeypatch.setattr(
+        cache, "is_complete_folder", lambda path: hashed.append(path) or is_complete(path)
+    )
+    for _ in range(3):
+        assert load_examples(annotation, "train", data_root=root).report.is_cached
+    assert len(hashed) == 1
+    [folder] = folders()
+    content = bytearray((folder / cache.EXAMPLES_FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / cache.EXAMPLES_FILE).write_bytes(bytes(content))
+    again = load_examples(annotation, "train", data_root=root)
+    assert not again.report.is_cached
+    assert list(again) == expected
 
 
 def test_a_rename_that_another_process_won_is_no_error(annotate, mirror, monkeypatch):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
 import torch
 
 from pipeline.errors import MixtureError
-from pipeline.mixture.batches import WINDOW_LENGTH, BatchShape, RowPlan, TrainingBatches
+from pipeline.mixture.batches import (
+    WINDOW_LENGTH,
+    BatchShape,
+    MicroBatchSampler,
+    RowPlan,
+    TrainingBatches,
+)
 from pipeline.mixture.build import MixtureSettings, build_batches, expected_draws, mixture_rates
 from pipeline.mixture.rates import RateRule, TaskGroup
 from pipeline.mixture.schedule import MixtureSchedule
@@ -138,7 +145,7 @@ def test_padded_batch_masks_its_padding(tasks) -> None:
 def test_padding_free_batch_is_one_row_without_padding(tasks) -> None:
     batches = build_batches(tasks, settings(), shape(batch=4), pad_token_id=1, padding_free=True)
     batch = next(iter(batches.loader()))
-    rows = [batches[key] for key in next(batches.micro_steps())]
+    rows = [batches.plan.row(key) for key in next(batches.micro_steps())]
     assert batch["input_ids"].shape == (1, sum(len(row) for row in rows))
     assert (batch["task_ids"] >= 0).all()
     assert "attention_mask" not in batch
@@ -148,7 +155,8 @@ def test_batches_travel_to_other_processes(tasks) -> None:
     batches = build(tasks, shape())
     copied = pickle.loads(pickle.dumps(batches))
     key = batches.step_keys(2)[0]
-    assert copied[key].input_ids.tolist() == batches[key].input_ids.tolist()
+    draws = batches.plan.draws(key)
+    assert copied[draws].input_ids.tolist() == batches.plan.row(key).input_ids.tolist()
 
 
 def test_step_tells_the_source_rows_of_its_examples(tasks) -> None:
@@ -165,7 +173,9 @@ def test_epochs_become_steps_over_all_drawn_examples(tasks) -> None:
     assert batches.num_steps == -(-2 * 331 // 8)
     packed = build(tasks, shape(), max_steps=None, num_epochs=2)
     tokens = sum(
-        len(packed[key]) for step in range(packed.num_steps) for key in packed.step_keys(step)
+        len(packed.plan.row(key))
+        for step in range(packed.num_steps)
+        for key in packed.step_keys(step)
     )
     draws = sum(len(packed.step_examples(step)) for step in range(packed.num_steps))
     assert 0.9 * 662 < draws < 1.2 * 662
@@ -214,3 +224,73 @@ def test_shape_must_be_possible(tasks) -> None:
     plan = RowPlan(tasks, MixtureSchedule([1, 1, 1], [300, 28, 3], 0), packing=True, max_length=128)
     with pytest.raises(ValueError, match="is no batch shape"):
         TrainingBatches(plan, shape(2, rank=2), num_steps=1, pad_token_id=0)
+
+
+def test_loader_of_a_resumed_run_gives_nothing_for_the_steps_that_are_skipped(tasks) -> None:
+    whole = build(tasks, shape(batch=2, accumulation=2))
+    resumed = build(tasks, shape(batch=2, accumulation=2))
+    resumed.load_state(whole.state(40))
+    micro_steps = list(resumed.loader(start_step=0).batch_sampler)
+    assert len(micro_steps) == len(resumed.loader(start_step=0).batch_sampler) == 120
+    assert micro_steps[:80] == [[]] * 80
+    assert micro_steps[80:] == list(whole.loader().batch_sampler)[80:]
+
+
+OTHER_RATES = [[0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.4, 0.2, 0.4]]
+"""Rates after steps 5, 60 and 140: a window of 4096 draws is about 40 steps, or 128 unpacked."""
+
+
+def change_as_it_goes(batches: TrainingBatches, step: int) -> None:
+    """Change rates after some steps, as a dynamic policy does, 10 steps ahead."""
+    for after, rates in zip((5, 60, 140), OTHER_RATES, strict=True):
+        if step == after:
+            batches.change_rates(step + 10, rates)
+
+
+def steps_of(batches: TrainingBatches, first: int = 0) -> list[list]:
+    """Return the examples of each global step of all ranks, changing rates on the way."""
+    found, micro = [], iter(MicroBatchSampler(batches, None))
+    for step in range(first, batches.num_steps):
+        found.append([next(micro) for _ in range(batches.shape.gradient_accumulation_steps)])
+        change_as_it_goes(batches, step + 1)
+    return found
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_resume_after_changes_of_rates_goes_on_as_if_never_stopped(tasks, packing: bool) -> None:
+    changes = {"packing": packing, "max_steps": 400}
+    whole = build(tasks, shape(batch=32), **changes)
+    steps = steps_of(whole)
+    assert len(whole.plan.phases_from(0)) == 4 - (not packing)
+    for stop in (4, 15, 130, 160, 399):
+        stopped = build(tasks, shape(batch=32), **changes)
+        for step in range(1, stop + 1):
+            change_as_it_goes(stopped, step)
+        state = json.loads(json.dumps(stopped.state(stop)))
+        resumed = build(tasks, shape(batch=32), **changes)
+        resumed.load_state(state)
+        assert steps_of(resumed, stop) == steps[stop:], stop
+
+
+def test_changed_rates_are_those_of_every_world_size(tasks) -> None:
+    def global_steps(world_size: int) -> list[list]:
+        ranks = [
+            steps_of(build(tasks, shape(world_size, batch=32 // world_size, rank=r), max_steps=200))
+            for r in range(world_size)
+        ]
+        return [
+            sorted(row for rank in ranks for micro in rank[step] for row in micro)
+            for step in range(200)
+        ]
+
+    whole = global_steps(1)
+    assert global_steps(2) == whole
+    assert global_steps(4) == whole
+
+
+def test_rates_change_only_after_what_may_be_fetched(tasks) -> None:
+    plain, changed = (build(tasks, shape(batch=32), max_steps=100) for _ in range(2))
+    changed.change_rates(20, OTHER_RATES[0])
+    first = next(s for s in range(100) if plain.step_examples(s) != changed.step_examples(s))
+    assert changed.step_keys(first)[-1][0] == 1
+    assert first > 20

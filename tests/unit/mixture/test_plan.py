@@ -13,7 +13,7 @@ from pipeline.mixture.rates import RateRule
 from tests.unit.mixture.tasks import make_task
 
 
-def plan_of(tasks, *, rule=None, max_epochs=4.0, task_loss=False, packing=False, steps=100):
+def plan_of(tasks, *, rule=None, max_epochs=4.0, loss_reduction="token", packing=False, steps=100):
     settings = MixtureSettings(
         max_length=256,
         max_steps=steps,
@@ -22,7 +22,7 @@ def plan_of(tasks, *, rule=None, max_epochs=4.0, task_loss=False, packing=False,
     )
     shape = BatchShape(per_device_batch_size=4, gradient_accumulation_steps=2)
     batches = build_batches(tasks, settings, shape, pad_token_id=0)
-    return build_plan(batches, max_epochs=max_epochs, task_loss=task_loss)
+    return build_plan(batches, max_epochs=max_epochs, loss_reduction=loss_reduction)
 
 
 def test_plan_counts_draws_epochs_and_tokens(tmp_path) -> None:
@@ -55,7 +55,7 @@ def test_task_seen_too_often_is_warned_of(tmp_path) -> None:
     assert plan_of(tasks, steps=128).warnings == (
         "b: its 10 examples are seen 51.2 times, more than 4",
     )
-    assert plan_of(tasks, max_epochs=None).warnings == ()
+    assert plan_of(tasks, max_epochs=40).warnings == ()
 
 
 def test_task_with_little_of_the_loss_is_warned_of(tmp_path) -> None:
@@ -67,7 +67,7 @@ def test_task_with_little_of_the_loss_is_warned_of(tmp_path) -> None:
         "b: 0.66 % of the loss at 50 % of the draws",
         "answers of a are 150 times as long as those of b; consider a loss averaged per task",
     )
-    assert plan_of(tasks, steps=128, task_loss=True).warnings == ()
+    assert plan_of(tasks, steps=128, loss_reduction="task").warnings == ()
 
 
 def test_task_without_usable_rows_is_warned_of(tmp_path) -> None:
@@ -80,3 +80,38 @@ def test_plan_is_plain_json(tmp_path) -> None:
     written = json.loads(json.dumps(plan.to_json()))
     assert written["tasks"][0]["task"] == "a"
     assert written["num_draws"] == 800
+
+
+def test_loss_share_is_that_of_the_reduction(tmp_path) -> None:
+    tasks = [
+        make_task(tmp_path, "a", [10] * 4000, num_answer_tokens=1),
+        make_task(tmp_path, "b", [30] * 4000, num_answer_tokens=3),
+    ]
+
+    def shares(reduction):
+        return [task.loss_share for task in plan_of(tasks, loss_reduction=reduction).tasks]
+
+    assert shares("token") == pytest.approx([0.25, 0.75])
+    assert shares("example") == pytest.approx([0.5, 0.5])
+    assert shares("task") == pytest.approx([0.5, 0.5])
+
+
+def test_rare_task_has_no_even_share_of_the_loss_averaged_by_task(tmp_path) -> None:
+    tasks = [make_task(tmp_path, "a", [10] * 4000), make_task(tmp_path, "b", [10] * 4000)]
+    rule = RateRule(policy="explicit", weights={"a": 99, "b": 1}, max_epochs=None)
+    plan = plan_of(tasks, rule=rule, loss_reduction="task")
+    present = 1 - 0.99**8
+    assert plan.tasks[1].loss_share == pytest.approx(present / (1 + present), rel=1e-6)
+
+
+def test_task_seen_fifty_times_is_warned_of_without_a_ceiling_too(tmp_path) -> None:
+    tasks = [make_task(tmp_path, "a", [10] * 400), make_task(tmp_path, "b", [10] * 8)]
+    assert plan_of(tasks, max_epochs=None).warnings == (
+        "b: its 8 examples are seen 50.0 times, more than 10",
+    )
+
+
+def test_many_small_shares_are_told_in_one_line(tmp_path) -> None:
+    tasks = [make_task(tmp_path, f"t{i}", [10] * 40) for i in range(200)]
+    (warning,) = plan_of(tasks, max_epochs=None).warnings
+    assert warning.startswith("200 tasks have less than 1 % of the loss each; least has t")

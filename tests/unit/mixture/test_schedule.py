@@ -109,3 +109,69 @@ def test_rates_that_cannot_be_drawn_are_refused(rates, sizes, message: str) -> N
 def test_range_must_be_in_order() -> None:
     with pytest.raises(ValueError, match="positions 5 to 4 are no range"):
         MixtureSchedule([1.0], [1], 0).entries(5, 4)
+
+
+def test_changed_rates_hold_from_their_block_on_and_leave_the_past_alone() -> None:
+    plain, changed = MixtureSchedule(RATES, SIZES, 0), MixtureSchedule(RATES, SIZES, 0)
+    changed.change_rates(100, [0.25, 0.55, 0.1995, 0.0005])
+    before = 100 * BLOCK_LENGTH
+    assert (changed.entries(0, before)[0] == plain.entries(0, before)[0]).all()
+    assert (changed.entries(0, before)[1] == plain.entries(0, before)[1]).all()
+    drawn = changed.counts(300 * BLOCK_LENGTH) - changed.counts(before)
+    assert np.abs(drawn / (200 * BLOCK_LENGTH) - [0.25, 0.55, 0.1995, 0.0005]).max() < 1e-4
+
+
+def test_epochs_go_on_across_a_change_of_rates() -> None:
+    schedule = MixtureSchedule(RATES, SIZES, 0)
+    schedule.change_rates(3, [0.4, 0.4, 0.1995, 0.0005])
+    schedule.change_rates(7, [0.6, 0.2, 0.1995, 0.0005])
+    tasks, examples = schedule.entries(0, 12 * BLOCK_LENGTH)
+    drawn = examples[tasks == 1]
+    epochs = drawn[: len(drawn) // 7 * 7].reshape(-1, 7)
+    assert (np.sort(epochs, axis=1) == np.arange(7)).all()
+
+
+def test_any_range_follows_from_the_recorded_phases() -> None:
+    schedule = MixtureSchedule(RATES, SIZES, 7)
+    for block, rates in [(20, [0.3, 0.5, 0.15, 0.05]), (21, [0.7, 0.1, 0.1, 0.1])]:
+        schedule.change_rates(block, rates)
+    tasks, examples = schedule.entries(0, 200 * BLOCK_LENGTH)
+    for block in (0, 20, 21, 150):
+        fresh = MixtureSchedule(RATES, SIZES, 7)
+        fresh.restore_phases(schedule.phases_from(block))
+        start, stop = block * BLOCK_LENGTH + 5, 200 * BLOCK_LENGTH
+        part_tasks, part_examples = fresh.entries(start, stop)
+        assert (part_tasks == tasks[start:stop]).all()
+        assert (part_examples == examples[start:stop]).all()
+        assert (fresh.counts(stop) == schedule.counts(stop)).all()
+
+
+def test_later_change_at_the_same_block_replaces_the_first() -> None:
+    once, twice = MixtureSchedule(RATES, SIZES, 0), MixtureSchedule(RATES, SIZES, 0)
+    twice.change_rates(5, [0.1, 0.7, 0.1, 0.1])
+    for schedule in (once, twice):
+        schedule.change_rates(5, [0.4, 0.4, 0.15, 0.05])
+    assert once.phases_from(0) == twice.phases_from(0)
+
+
+def test_what_lies_before_restored_phases_is_refused() -> None:
+    schedule = MixtureSchedule(RATES, SIZES, 0)
+    schedule.change_rates(5, [0.4, 0.4, 0.15, 0.05])
+    schedule.restore_phases(schedule.phases_from(9))
+    with pytest.raises(ValueError, match="the rates of block 4 are not known, only from 5 on"):
+        schedule.entries(4 * BLOCK_LENGTH, 5 * BLOCK_LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("block", "rates", "message"),
+    [
+        (4, [0.4, 0.4, 0.15, 0.05], "no rates can start at block 4 after block 5"),
+        (6, [0.5, 0.5], "no rates can start at block 6 after block 5"),
+        (6, [0.5, 0.5, 0, 0], "rates must be above 0 where they were at the start"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused(block: int, rates, message: str) -> None:
+    schedule = MixtureSchedule(RATES, SIZES, 0)
+    schedule.change_rates(5, [0.4, 0.4, 0.15, 0.05])
+    with pytest.raises(ValueError, match=message):
+        schedule.change_rates(block, rates)

@@ -7,8 +7,17 @@ import pickle
 import numpy as np
 import pytest
 
+from pipeline.errors import OutputError
 from pipeline.files import is_complete_folder
-from pipeline.mixture.tokens import tokenise_shard, tokenise_task, tokenizer_fingerprint
+from pipeline.mixture.tokens import (
+    find_unfinished_parts,
+    join_parts,
+    part_folder,
+    tokenise_part,
+    tokenise_task,
+    tokenizer_fingerprint,
+    tokens_folder,
+)
 from pipeline.types import Conversation, Message, TaskExample, TaskSpec
 from tests.unit.chat.formats import FORMATS
 
@@ -123,17 +132,17 @@ def test_fingerprint_of_a_tokenizer_follows_its_template() -> None:
 ROWS = [(f"text {i}", "yes " * (3 * i)) for i in range(23)]
 
 
-@pytest.mark.parametrize("num_shards", [1, 2, 5, 30])
-def test_shards_join_to_the_bytes_of_one_run(num_shards: int, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("num_parts", [1, 2, 5, 30])
+def test_parts_join_to_the_bytes_of_one_run(num_parts: int, tmp_path, monkeypatch) -> None:
     whole = tokenised(*ROWS)
     monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "other"))
-    for shard in reversed(range(num_shards)):
-        tokenise_shard(
+    for part in reversed(range(num_parts)):
+        tokenise_part(
             FewExamples(*ROWS),
             render,
             EMBEDDED,
-            shard=shard,
-            num_shards=num_shards,
+            part=part,
+            num_parts=num_parts,
             fingerprint="one",
             max_length=60,
         )
@@ -151,21 +160,79 @@ def test_shards_join_to_the_bytes_of_one_run(num_shards: int, tmp_path, monkeypa
         assert path.read_bytes() == (whole.folder / path.name).read_bytes()
 
 
-def test_missing_shard_means_that_all_is_made_here() -> None:
-    tokenise_shard(
+def test_missing_part_means_that_all_is_made_here() -> None:
+    tokenise_part(
         FewExamples(*ROWS),
         render,
         EMBEDDED,
-        shard=0,
-        num_shards=2,
+        part=0,
+        num_parts=2,
         fingerprint="one",
         max_length=60,
     )
     assert tokenised(*ROWS).counts.num_rows == 23
 
 
-def test_shard_outside_the_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="shard 2 of 2 does not exist"):
-        tokenise_shard(
-            FewExamples(), render, EMBEDDED, shard=2, num_shards=2, fingerprint="", max_length=9
+def test_part_outside_the_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="part 2 of 2 does not exist"):
+        tokenise_part(
+            FewExamples(), render, EMBEDDED, part=2, num_parts=2, fingerprint="", max_length=9
         )
+
+
+def folder_of(cut: str = "one"):
+    return tokens_folder("family/few", EMBEDDED, fingerprint=cut, max_length=60)
+
+
+def make_part(part: int, num_parts: int = 3):
+    return tokenise_part(
+        FewExamples(*ROWS),
+        render,
+        EMBEDDED,
+        part=part,
+        num_parts=num_parts,
+        fingerprint="one",
+        max_length=60,
+    )
+
+
+def test_missing_and_damaged_parts_are_told_apart() -> None:
+    assert find_unfinished_parts(folder_of(), 3) == dict.fromkeys(range(3), "missing")
+    for part in (0, 1):
+        make_part(part)
+    offsets = part_folder(folder_of(), 1, 3) / "offsets.bin"
+    offsets.write_bytes(offsets.read_bytes()[:-1])
+    assert find_unfinished_parts(folder_of(), 3) == {1: "damaged", 2: "missing"}
+    for part in (1, 2):
+        make_part(part)
+    assert find_unfinished_parts(folder_of(), 3) == {}
+
+
+def test_part_made_again_keeps_what_is_there() -> None:
+    first = make_part(1)
+    before = {path.name: path.stat().st_mtime_ns for path in first.folder.iterdir()}
+    again = make_part(1)
+    assert {path.name: path.stat().st_mtime_ns for path in again.folder.iterdir()} == before
+
+
+def test_parts_are_removed_once_joined_and_not_asked_for_again() -> None:
+    for part in range(3):
+        make_part(part)
+    joined = join_parts(folder_of(), "family/few", 3)
+    assert [path.name for path in joined.folder.parent.iterdir()] == [joined.folder.name]
+    assert find_unfinished_parts(folder_of(), 3) == {}
+    assert join_parts(folder_of(), "family/few", 3).counts == joined.counts
+
+
+def test_tokens_that_another_process_put_in_place_meanwhile_are_taken(monkeypatch) -> None:
+    import pipeline.mixture.tokens as module
+
+    real = module.write_tokens
+
+    def slow(folder, results, *, first_row=0):
+        monkeypatch.setattr(module, "write_tokens", real)
+        tokenised(*ROWS)
+        raise OutputError("OUT001", "cannot write here: Directory not empty")
+
+    monkeypatch.setattr(module, "write_tokens", slow)
+    assert tokenised(*ROWS).counts.num_rows == 23

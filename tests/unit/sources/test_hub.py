@@ -1,113 +1,18 @@
 """The hub is a small HTTP server on this machine that answers as the real one does."""
 
-import http.server
-import json
-import threading
-from urllib.parse import unquote
-
 import pytest
 
 from pipeline.errors import SourceError
 from pipeline.sources import hub
 from pipeline.sources.layout import WantedSplit
 from pipeline.sources.reading import open_split
-
-COMMIT = "a" * 40
-CARD = """---
-configs:
-- config_name: rte
-  data_files:
-  - split: train
-    path: rte/tr-*.jsonl
-dataset_info:
-- config_name: rte
-  features:
-  - name: text
-    dtype: string
-  - name: label
-    dtype:
-      class_label:
-        names:
-          '0': 'no'
-          '1': 'yes'
----
-"""
-FILES = {
-    "README.md": CARD.encode(),
-    "rte/tr-0.jsonl": b'{"text": "a", "label": 1}\n',
-    "rte/tr-1.jsonl": b'{"text": "b", "label": 0}\n',
-}
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, *, body):
-        path = unquote(self.path.split("?")[0])
-        if "/owner/gated" in path and "resolve" in path:
-            return self.send(403, {"X-Error-Code": "GatedRepo"}, b"", body=body)
-        if "/owner/absent" in path:
-            return self.send(401, {"X-Error-Code": "RepoNotFound"}, b"", body=body)
-        if "/revision/nope" in path:
-            return self.send(404, {"X-Error-Code": "RevisionNotFound"}, b"", body=body)
-        if path.startswith("/api/datasets/owner/"):
-            name = path.split("/")[4]
-            names = ["name.py"] if name == "script" else list(FILES)
-            info = {
-                "id": f"owner/{name}",
-                "sha": COMMIT,
-                "siblings": [{"rfilename": file} for file in names],
-            }
-            return self.send(200, {}, json.dumps(info).encode(), body=body)
-        content = FILES.get(path.partition(f"/resolve/{COMMIT}/")[2])
-        if content is None:
-            return self.send(404, {"X-Error-Code": "EntryNotFound"}, b"", body=body)
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hash(content):x}"'}
-        return self.send(200, headers, content, body=body)
-
-    def send(self, status, headers, content, *, body):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
+from tests.fixtures.loopback_hub import COMMIT, loopback_hub
 
 
 @pytest.fixture
 def endpoint(monkeypatch, tmp_path):
-    import huggingface_hub.constants as constants
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_ENDPOINT", address)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(
-        constants,
-        "HUGGINGFACE_CO_URL_TEMPLATE",
-        address + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        monkeypatch.setattr(constants, name, str(tmp_path / "hub"), raising=False)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    yield address
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with loopback_hub(monkeypatch, tmp_path / "hub") as address:
+        yield address
 
 
 def rows_of(place, **settings):

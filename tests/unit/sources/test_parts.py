@@ -102,7 +102,7 @@ def test_plain_columns_of_json_are_read_by_arrow_as_by_python(tmp_path):
     rows = [
         {"text": "2020-01-01", "label": 3, "ok": True, "score": 8.854e-12, "tags": ["a", "b"]},
         {"text": 'é\u2028\x00"\\', "label": -1, "ok": False, "score": 0.2907590418481535},
-        {"text": None, "label": 0, "ok": None, "score": 1e300, "tags": []},
+        {"text": None, "label": 0, "ok": None, "score": 1.5e-300, "tags": []},
     ]
     part = json_part(tmp_path, "\n\n".join(json.dumps({**row, "z": [1, "s"]}) for row in rows))
     names = ["label", "text", "ok", "score", "tags"]
@@ -130,9 +130,20 @@ def test_a_block_that_arrow_would_read_otherwise_is_left_to_python(tmp_path, lin
     assert columns_of(part, ["a"]) is None
 
 
-@pytest.mark.parametrize(
-    "values", [[1, "x"], [1, 2.5], [None, None], [{"x": 1}], [[1]], [["a", None]], [[]]]
-)
+@pytest.mark.parametrize(("later", "is_left"), [("2", True), ("2.0", True), ("2.5", False)])
+def test_integers_among_floats_are_left_to_python_which_tells_them_apart(tmp_path, later, is_left):
+    part = json_part(tmp_path, '{"a": 0.5}\n' * 150 + f'{{"a": {later}}}\n')
+    assert (columns_of(part, ["a"]) is None) == is_left
+
+
+def test_a_column_that_is_null_at_first_is_read_while_it_stays_so(tmp_path):
+    part = json_part(tmp_path, '{"a": 1, "b": null}\n' * 150)
+    assert columns_of(part, ["a", "b"])[-1] == {"a": 1, "b": None}
+    part = json_part(tmp_path, '{"a": 1, "b": null}\n' * 150 + '{"a": 1, "b": "x"}\n')
+    assert columns_of(part, ["a", "b"]) is None
+
+
+@pytest.mark.parametrize("values", [[1, "x"], [1, 2.5], [{"x": 1}], [[1]], [["a", None]], [[]]])
 def test_columns_without_one_plain_type_are_left_to_python(values):
     assert plain_schema([{"a": value} for value in values], ["a"], None) is None
 

@@ -172,6 +172,21 @@ def test_a_dataset_that_is_nowhere_names_both_places(annotate, mirror, monkeypat
         load_rows(gated, "train", None)
 
 
+def test_data_that_is_only_local_is_never_looked_for_on_the_hub(annotate, mirror, monkeypatch):
+    def unexpected(*args, **kwargs):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("pipeline.sources.rows.open_hub", unexpected)
+    task = annotate(source=', local: true, how_to_get: "Sign the agreement at example.org."')
+    assert len(load_rows(task, "train", mirror)) > 0
+    for root, shown in ((None, "DIR"), (mirror / "elsewhere", str(mirror / "elsewhere"))):
+        with pytest.raises(SourceError) as caught:
+            load_rows(task, "train", root)
+        hint = f"Put it into {shown}/owner/name and give --data-root {shown}"
+        assert caught.value.code == "SRC117"
+        assert caught.value.hint == f"Sign the agreement at example.org. {hint}"
+
+
 def test_side_files_are_read_whole_and_stay_inside(annotate, mirror, write_lines):
     write_lines(mirror / "owner/name/tool.jsonl", [{"name": "f"}, {"name": "g"}])
     annotation = annotate()

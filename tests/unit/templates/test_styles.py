@@ -186,3 +186,21 @@ def test_context_is_cut_where_the_annotation_says_and_never_from_tagged_text(kin
     target = [] if kind == "token_classification" else "b"
     conversation = render_conversation(example(inputs, target), spec(kind, settings=settings))
     assert conversation.context_side == side
+
+
+def test_soft_labels_teach_the_most_chosen_label_and_the_first_of_several():
+    task = spec("soft_label", labels=("no", "yes"))
+    shown = example({"text_a": "x", "text_b": "y"}, {"no": 0.4, "yes": 0.6}, ("no", "yes"))
+    conversation = render_conversation(shown, task)
+    assert user_text(conversation) == "Do it.\nText a: x\nText b: y\nOptions: no, yes"
+    assert conversation.messages[-1].content == "yes"
+    assert render_answer({"no": 0.5, "yes": 0.5}, task) == "no"
+
+
+def test_a_ranking_lists_its_candidates_and_answers_with_their_letters():
+    shown = example({"query": "How to charge?"}, [2, 0], ("Power", "Screen", "Battery"))
+    conversation = render_conversation(shown, spec("ranking"))
+    assert user_text(conversation) == (
+        "Do it.\nQuery: How to charge?\nA. Power\nB. Screen\nC. Battery"
+    )
+    assert conversation.messages[-1].content == "C, A"

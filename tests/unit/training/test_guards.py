@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.errors import TrainingError
-from pipeline.training.guards import RequestedEngine, check_engine, not_finite
+from pipeline.training.guards import RequestedEngine, check_engine
 
 
 def requested(**changes: object) -> RequestedEngine:
@@ -108,12 +108,4 @@ def test_a_silent_fallback_is_an_error(asked, found, message):
     assert str(caught.value) == (
         f"accelerate configuration: {message}. Nothing falls back silently; see `taskloom doctor` "
         "for what this machine offers. [TRN003]"
-    )
-
-
-def test_a_broken_number_names_step_and_tasks():
-    error = not_finite(float("nan"), name="loss", step=7, tasks=["a", "b"])
-    assert str(error) == (
-        "step 7: the loss is nan; tasks to look at: a, b. The update was not made; lower "
-        "learning_rate, or look at the rows of these tasks. [TRN005]"
     )

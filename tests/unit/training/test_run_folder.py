@@ -70,8 +70,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 def test_an_unfinished_run_is_not_thrown_away(started):
     (started.path / "checkpoint-30").mkdir()
     assert refusal(started, make_recipe(started.path)) == (
-        "RUN: this run is unfinished and has 1 checkpoints. Go on with `--resume_from_checkpoint "
-        "auto`, or start anew with `--overwrite_output_dir true`. [TRN009]"
+        "RUN: this run is unfinished and has 1 checkpoints. Go on with `taskloom resume RUN`, "
+        "or start anew with `--overwrite_output_dir true`. [TRN009]"
     )
     started.check_free(make_recipe(started.path, resume_from_checkpoint="auto"))
 

@@ -78,4 +78,5 @@ def test_the_loss_since_an_earlier_moment_is_a_sum():
     meter = make_meter()
     earlier = meter.sums()
     meter.add(LOSS, IS_CORRECT, LABEL_MASK, TASK_IDS)
-    assert float(meter.loss_since(earlier)) == 10.0
+    loss, tokens = meter.loss_since(earlier)
+    assert (float(loss), int(tokens)) == (10.0, int(LABEL_MASK.sum()))

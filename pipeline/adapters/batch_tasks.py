@@ -1,0 +1,169 @@
+"""What the layers of one model must know of a batch beside its states: tasks and padding."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TASK_IDS_ARGUMENT = "adapter_task_ids"
+"""Keyword of the model's forward pass: `[B, T]`, `[B]` or a single id, by `config.task_names`."""
+
+_ATTRIBUTE = "_routed_batch"
+
+
+class BatchTasks:
+    """Tasks and padding of the batch that is in the model, shared by all of its layers.
+
+    Stays as it is until the next forward pass, so that activation checkpointing, which computes
+    layers again during the backward pass, finds the same.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.task_ids: Tensor | None = None
+        self.attention_mask: Tensor | None = None
+        self.default_task: Tensor | None = None
+        """Task of all tokens where a forward pass names none."""
+
+    def token_tasks(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Return the task of each token, int64 `[N]`, -1 for none.
+
+        Args:
+            shape: Of the layer's input without features: `[B, T]` or `[N]`.
+            device: Where the ids are wanted.
+
+        Raises:
+            ValueError: No task is known, or the ids do not fit the input.
+        """
+        ids = self.task_ids if self.task_ids is not None else self.default_task
+        if ids is None:
+            raise ValueError(
+                "this adapter needs to know the task: pass adapter_task_ids to the model, or use "
+                "`with active_task(model, name)`"
+            )
+        ids = ids.to(device=device, dtype=torch.int64)
+        num_tokens = 1
+        for size in shape:
+            num_tokens *= size
+        if ids.dim() == 0:
+            return ids.expand(num_tokens)
+        if ids.dim() == 1 and len(shape) == 2 and ids.shape[0] == shape[0]:
+            return ids[:, None].expand(shape[0], shape[1]).reshape(-1)
+        if ids.numel() == num_tokens:
+            return ids.reshape(-1)
+        raise ValueError(
+            f"adapter_task_ids: got shape {tuple(ids.shape)} for an input of {tuple(shape)}, "
+            "allowed one id per token, one per row, or one for all; when generating, give one "
+            "per row"
+        )
+
+    def count_rows(self, shape: Sequence[int], device: torch.device, num_tasks: int) -> Tensor:
+        """Return the row of each token in a load table, int64 `[N]`.
+
+        It is the task's number; `num_tasks` for tokens without one, and one more for padding.
+        """
+        no_task, padding = num_tasks, num_tasks + 1
+        num_tokens = 1
+        for size in shape:
+            num_tokens *= size
+        if self.task_ids is not None and self.task_ids.numel() == num_tokens:
+            ids = self.task_ids.to(device=device).reshape(-1)
+            # Batches of several tasks mark their padding by an id below zero.
+            return torch.where(ids < 0, padding, ids.clamp(max=no_task))
+        if self.task_ids is not None or self.default_task is not None:
+            rows = self.token_tasks(shape, device).clamp(max=no_task)
+            rows = torch.where(rows < 0, no_task, rows)
+        else:
+            rows = torch.full((num_tokens,), no_task, device=device)
+        mask = self.attention_mask
+        if mask is not None and mask.numel() == num_tokens:
+            rows = torch.where(mask.to(device).reshape(-1) == 0, padding, rows)
+        return rows
+
+
+def batch_tasks_of(model: nn.Module) -> BatchTasks | None:
+    """Return what the layers of `model` read, or `None` if it has no adapter of this family."""
+    for module in model.modules():
+        found = getattr(module, _ATTRIBUTE, None)
+        if isinstance(found, BatchTasks):
+            return found
+    return None
+
+
+def watch_batches(model: nn.Module) -> BatchTasks:
+    """Make `model` note tasks and padding of every forward pass; once per model."""
+    found = getattr(model, _ATTRIBUTE, None)
+    if isinstance(found, BatchTasks):
+        return found
+    tasks = BatchTasks()
+    setattr(model, _ATTRIBUTE, tasks)
+    model.register_forward_pre_hook(_note_batch, with_kwargs=True)
+    return tasks
+
+
+def _note_batch(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    tasks = getattr(model, _ATTRIBUTE, None)
+    if not isinstance(tasks, BatchTasks):
+        kwargs.pop(TASK_IDS_ARGUMENT, None)
+        return args, kwargs
+    tasks.task_ids = kwargs.pop(TASK_IDS_ARGUMENT, None)
+    mask = kwargs.get("attention_mask")
+    tasks.attention_mask = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
+    return args, kwargs
+
+
+@contextlib.contextmanager
+def active_task(
+    model: nn.Module, task: str | int | Sequence[str] | None, *, or_none: bool = False
+) -> Iterator[None]:
+    """Run everything inside for one task, or for one task per row, for example to generate.
+
+    Args:
+        model: With any adapters; those that know no tasks ignore it.
+        task: Name or number of a task; several for a batch of as many rows; `None` for tokens of
+            no known task, which use only what is shared.
+        or_none: Whether names the adapter does not know stand for no task.
+
+    Raises:
+        ValueError: No task has that name.
+    """
+    tasks = batch_tasks_of(model)
+    if tasks is None:
+        yield
+        return
+    names = _task_names(model)
+    before = tasks.default_task
+    if task is None or isinstance(task, str | int):
+        tasks.default_task = torch.tensor(_number_of(task, names, or_none=or_none))
+    else:
+        numbers = [_number_of(name, names, or_none=or_none) for name in task]
+        tasks.default_task = torch.tensor(numbers)
+    try:
+        yield
+    finally:
+        tasks.default_task = before
+
+
+def _task_names(model: nn.Module) -> list[str]:
+    configs = getattr(model, "peft_config", {})
+    for config in configs.values():
+        if getattr(config, "task_names", None):
+            return list(config.task_names)
+    return []
+
+
+def _number_of(task: str | int | None, names: list[str], *, or_none: bool) -> int:
+    if task is None or isinstance(task, int):
+        return -1 if task is None else task
+    if task in names:
+        return names.index(task)
+    # An adapter without names has no use for them.
+    if or_none or not names:
+        return -1
+    raise ValueError(f"task: no task is named {task!r}, allowed {', '.join(names)}")

@@ -1,0 +1,83 @@
+"""From options of `taskloom eval http://...` to a backend that asks a server."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import EvalError
+
+if TYPE_CHECKING:
+    from eval.backends.server_backend import ServerBackend
+
+API_KEY_VARIABLE = "OPENAI_API_KEY"
+"""Environment variable with the key, where the server wants one; no option takes a key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Which server, and how patiently it is asked."""
+
+    base_url: str
+    served_model: str | None = None
+    tokenizer: str | None = None
+    concurrency: int
+    timeout_seconds: float
+    num_attempts: int
+
+
+def is_server(model: str | None) -> bool:
+    """Return whether MODEL is the address of a server."""
+    return model is not None and model.startswith(("http://", "https://"))
+
+
+def check_server_options(
+    model: str | None, served_model: str | None, tokenizer: str | None
+) -> None:
+    """Refuse options of a server where the model is none.
+
+    Raises:
+        EvalError: One is given (CLI021).
+    """
+    given = {"--served-model": served_model, "--tokenizer": tokenizer}
+    for option, value in given.items():
+        if value is not None and not is_server(model):
+            raise EvalError(
+                "CLI021",
+                "only a server takes this option",
+                where=option,
+                hint="Give the server's address as MODEL, e.g. http://localhost:8000/v1",
+            )
+
+
+def request_kind(request: str, options: ServerOptions) -> str:
+    """Return how a server is asked: without a tokenizer it writes all answers."""
+    return "generate" if request == "auto" and options.tokenizer is None else request
+
+
+def build_server_backend(options: ServerOptions) -> ServerBackend:
+    """Return the backend; the server is asked for its model where none is named.
+
+    Raises:
+        EvalError: The address is none (EVL070), or the server cannot be asked (EVL071).
+        ModelError: The tokenizer cannot be loaded.
+    """
+    from eval.backends.http_client import JsonClient, Patience
+    from eval.backends.server_backend import ServerBackend, find_model_name
+    from pipeline.models.loading import load_tokenizer
+
+    client = JsonClient(
+        options.base_url,
+        api_key=os.environ.get(API_KEY_VARIABLE),
+        patience=Patience(
+            timeout_seconds=options.timeout_seconds, num_attempts=options.num_attempts
+        ),
+    )
+    return ServerBackend(
+        client,
+        model_name=options.served_model or find_model_name(client),
+        server_name=options.base_url,
+        tokenizer=None if options.tokenizer is None else load_tokenizer(options.tokenizer),
+        concurrency=options.concurrency,
+    )

@@ -1,0 +1,124 @@
+"""Rules between the fields of an adapter: no option is ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.recipe.problems import CONTRADICTION
+from pipeline.yaml_reader import Problem
+
+if TYPE_CHECKING:
+    from pipeline.recipe.schema import AdapterChoice, Recipe
+
+_ROUTED = frozenset(
+    {
+        "preset",
+        "router",
+        "score",
+        "router_task_input",
+        "router_low_rank",
+        "share_router",
+        "normalise_ranks",
+        "feature_gate",
+    }
+)
+_SELECTING = _ROUTED | {
+    "num_active_ranks",
+    "num_shared_ranks",
+    "balance_rate",
+    "task_groups",
+    "ranks_per_group",
+}
+OPTIONS: dict[str, frozenset[str]] = {
+    "lora": frozenset({"init"}),
+    "smora": _SELECTING,
+    "moe_lora": _SELECTING | {"block_size"},
+    "hydra": (_ROUTED - {"preset"}) | {"num_b_factors"},
+    "mtlora": frozenset({"preset", "task_rank", "normalise_ranks", "feature_gate"}),
+    "mtl_lora": frozenset({"num_b_factors", "task_mixing", "normalise_ranks", "feature_gate"}),
+}
+"""Options of each type, beside `type` and `r`."""
+
+_DEFAULT_BLOCK_SIZE = {"smora": 1, "moe_lora": 8}
+_DEFAULT_ACTIVE_RANKS = {"smora": 8, "moe_lora": 16}
+
+
+def find_adapter_contradictions(recipe: Recipe) -> list[Problem]:
+    """Return one problem for each option that the adapter's type cannot follow."""
+    adapter = recipe.adapter
+    problems = [*_find_foreign_options(adapter), *_find_group_problems(recipe)]
+    if adapter.r is not None and "lora_r" in recipe.model_fields_set and adapter.r != recipe.lora_r:
+        message = f"got {adapter.r} together with lora_r: {recipe.lora_r}, allowed one of them"
+        problems.append(_problem(("adapter", "r"), message))
+    if adapter.type != "lora":
+        for name in ("use_dora", "use_rslora"):
+            if getattr(recipe, name):
+                message = f"got true together with adapter type {adapter.type!r}, allowed 'lora'"
+                problems.append(_problem((name,), message))
+    if adapter.init == "pissa" and (recipe.load_in_4bit or recipe.load_in_8bit):
+        message = "'pissa' changes the base weights, which quantised ones do not allow"
+        problems.append(_problem(("adapter", "init"), message, "Take `init` or `load_in_*` out"))
+    if adapter.type in _DEFAULT_BLOCK_SIZE and not problems:
+        problems += _find_rank_problems(adapter, adapter.r or recipe.lora_r)
+    return problems
+
+
+def _find_foreign_options(adapter: AdapterChoice) -> list[Problem]:
+    allowed = OPTIONS[adapter.type]
+    given = [
+        name
+        for name in type(adapter).model_fields
+        if name not in ("type", "r") and getattr(adapter, name) is not None
+    ]
+    return [
+        _problem(
+            ("adapter", name),
+            f"adapter type {adapter.type!r} has no such option",
+            f"Its options: {', '.join(sorted(allowed))}",
+        )
+        for name in given
+        if name not in allowed
+    ]
+
+
+def _find_group_problems(recipe: Recipe) -> list[Problem]:
+    groups, ranks = recipe.adapter.task_groups, recipe.adapter.ranks_per_group
+    if (groups is None) != (ranks is None):
+        missing = "ranks_per_group" if ranks is None else "task_groups"
+        return [_problem(("adapter",), f"`task_groups` needs `{missing}` beside it")]
+    known = {entry.task for entry in recipe.tasks}
+    grouped = [task for group in groups or () for task in group]
+    problems = [
+        _problem(("adapter", "task_groups"), f"no task of this recipe is named {task!r}")
+        for task in grouped
+        if task not in known
+    ]
+    repeated = sorted({task for task in grouped if grouped.count(task) > 1})
+    return problems + [
+        _problem(("adapter", "task_groups"), f"task {task!r} stands in two groups")
+        for task in repeated
+    ]
+
+
+def _find_rank_problems(adapter: AdapterChoice, rank: int) -> list[Problem]:
+    block = adapter.block_size or _DEFAULT_BLOCK_SIZE[adapter.type]
+    active = adapter.num_active_ranks or _DEFAULT_ACTIVE_RANKS[adapter.type]
+    routed = rank - (adapter.num_shared_ranks or 0)
+    open_to_all = routed - len(adapter.task_groups or ()) * (adapter.ranks_per_group or 0)
+    if adapter.router == "uniform":
+        return []
+    if routed < 1 or routed % block:
+        message = f"{routed} routed ranks cannot be cut into experts of {block}"
+        return [_problem(("adapter",), message, "Choose another `r`")]
+    if (adapter.ranks_per_group or 0) % block:
+        message = f"got {adapter.ranks_per_group}, allowed multiples of {block}"
+        return [_problem(("adapter", "ranks_per_group"), message)]
+    if active % block or active > open_to_all:
+        message = f"got {active}, allowed multiples of {block} up to {open_to_all}"
+        hint = "Raise `r`, or lower `num_active_ranks`"
+        return [_problem(("adapter", "num_active_ranks"), message, hint)]
+    return []
+
+
+def _problem(place: tuple[str, ...], message: str, hint: str | None = None) -> Problem:
+    return Problem(place, CONTRADICTION, message, hint)

@@ -1,0 +1,47 @@
+"""What both commands that train do with a recipe; imports no torch until it must."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.files import is_complete_folder
+from pipeline.recipe import Recipe
+from pipeline.training.run_folder import RunFolder
+
+
+def train(recipe: Recipe) -> None:
+    """Train the adapter that `recipe` describes, quietly but for the progress display.
+
+    Raises:
+        PipelineError: See `pipeline.training.run.run_training`.
+    """
+    from pipeline.training.early_checks import check_recipe
+
+    check_recipe(recipe)
+    from pipeline.models.quiet import quiet_libraries
+
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    is_main = os.environ.get("RANK", "0") == "0"
+    if (finished := finished_adapter(recipe)) is not None:
+        if is_main:
+            console.print(f"this run is finished; adapter: {finished}", soft_wrap=True)
+        return
+    quiet_libraries()
+    from pipeline.training.run import run_training
+
+    result = run_training(recipe, console)
+    if is_main:
+        console.print(
+            f"{result.num_steps} steps in {result.train_seconds:.1f} s; adapter: {result.adapter}",
+            soft_wrap=True,
+        )
+
+
+def finished_adapter(recipe: Recipe) -> Path | None:
+    """Return the adapter of a run that is asked to go on but has come to its end."""
+    adapter = RunFolder(Path(str(recipe.output_dir))).adapter
+    wants_more = recipe.resume_from_checkpoint == "auto"
+    return adapter if wants_more and is_complete_folder(adapter) else None

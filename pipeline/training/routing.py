@@ -1,0 +1,145 @@
+"""What a routed adapter needs of the training loop, once per optimizer step.
+
+Loads are counted in the backward pass of each micro-batch, so accumulation and activation
+checkpointing change nothing. At the end of a step they are added up over processes in one call,
+the balance biases move by the sign rule, and tasks without a token in the step get back the
+weights that are theirs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from pipeline.adapters.batch_tasks import batch_tasks_of
+from pipeline.adapters.load_counts import (
+    LayerLoad,
+    Reduce,
+    drain_loads,
+    load_tables,
+    update_balance,
+)
+from pipeline.adapters.task_weights import AbsentTaskGuard
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+LoadSink = Callable[[int, list[LayerLoad]], None]
+"""Told the optimizer step, counted from 1, and every layer's load in it; on every process."""
+
+
+class AdapterRouting(TrainerCallback):
+    """Balances experts and keeps absent tasks still."""
+
+    def __init__(
+        self, model: nn.Module, *, num_tasks: int, reduce: Reduce, on_loads: LoadSink | None = None
+    ) -> None:
+        """Watch `model`.
+
+        Args:
+            model: With an adapter of the family.
+            num_tasks: Tasks of the run.
+            reduce: Adds a float64 tensor up over processes.
+            on_loads: Told the loads of every step.
+
+        Raises:
+            AdapterError: The engine cuts weights so that tasks cannot be kept apart.
+        """
+        self._model = model
+        self._reduce = reduce
+        self._on_loads = on_loads
+        self._num_tasks = num_tasks
+        self._seen: Tensor | None = None
+        self._guard: AbsentTaskGuard | None = None
+
+    @classmethod
+    def find(cls, model: nn.Module, **options: Any) -> AdapterRouting | None:  # noqa: ANN401
+        """Return one for a model with an adapter of the family, else `None`; options as above."""
+        return cls(model, **options) if batch_tasks_of(model) is not None else None
+
+    def note_tasks(self, task_ids: Tensor) -> None:
+        """Remember which tasks a training batch holds.
+
+        Args:
+            task_ids: Task of every token, below 0 on padding.
+        """
+        seen = self._seen_on(task_ids.device)
+        inside = (task_ids >= 0) & (task_ids < self._num_tasks)
+        rows = torch.where(inside, task_ids, self._num_tasks).flatten()
+        seen.index_add_(0, rows, torch.ones_like(rows, dtype=seen.dtype))
+
+    def statistics(self) -> list[Tensor]:
+        """Return copies of everything a pass adds to."""
+        own = [] if self._seen is None else [self._seen.clone()]
+        return [*own, *(table.clone() for table in load_tables(self._model))]
+
+    def restore_statistics(self, statistics: list[Tensor]) -> None:
+        """Put back what `statistics` returned; what has come since is forgotten."""
+        tables = load_tables(self._model)
+        own = [] if self._seen is None else [self._seen]
+        current = [*own, *tables]
+        # What did not exist then was empty.
+        padded = [None] * (len(current) - len(statistics)) + list(statistics)
+        for table, before in zip(current, padded, strict=True):
+            table.zero_() if before is None else table.copy_(before)
+
+    def forget(self) -> None:
+        """Drop the statistics of a step that is not made."""
+        self.restore_statistics([])
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401 - transformers' signature
+    ) -> None:
+        """Keep the weights of single tasks, as they are before the step."""
+        if self._guard is None:
+            # Not earlier: only now has the engine taken the weights over.
+            self._guard = AbsentTaskGuard(self._model)
+        self._guard.remember()
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401 - transformers' signature
+    ) -> None:
+        """Add up loads, restore absent tasks, and move the balance biases."""
+        seen, loads = self._drain(args.device)
+        if self._guard is not None:
+            self._guard.restore(torch.nonzero(seen[: self._num_tasks] == 0).flatten().tolist())
+        progress = state.global_step / max(state.max_steps, 1)
+        if sum(float(load.total.sum()) for load in loads):
+            update_balance(self._model, loads, progress=progress)
+            if self._on_loads is not None:
+                self._on_loads(state.global_step, loads)
+
+    def _drain(self, device: torch.device) -> tuple[Tensor, list[LayerLoad]]:
+        seen = self._seen_on(device)
+        num_tasks = seen.numel()
+        total = seen
+
+        def reduce(flat: Tensor) -> Tensor:
+            nonlocal total
+            joined = self._reduce(torch.cat([seen, flat.to(seen.device)]))
+            total = joined[:num_tasks]
+            return joined[num_tasks:]
+
+        loads = drain_loads(self._model, reduce)
+        if not loads:
+            total = self._reduce(seen.clone())
+        total = total.clone()
+        seen.zero_()
+        return total.cpu(), loads
+
+    def _seen_on(self, device: torch.device) -> Tensor:
+        if self._seen is None or self._seen.device != device:
+            self._seen = torch.zeros(self._num_tasks + 1, dtype=torch.float64, device=device)
+        return self._seen

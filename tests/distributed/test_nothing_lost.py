@@ -1,0 +1,183 @@
+"""Two real processes that meet numbers that are none, signals, kills and full memory."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.files import folder_fault, read_json
+from pipeline.recipe import Recipe, write_resolved
+from pipeline.training import run as run_module
+from pipeline.training.run import run_training
+from tests.distributed.faulty_training import FaultyTrainer
+from tests.distributed.launching import CONFIGS, launch, two_processes
+from tests.fixtures.tiny_mirror import write_tiny_mirror
+from tests.fixtures.tiny_models import save_tiny_model
+
+NUM_STEPS, BAD_STEP, STOP = 9, 3, 6
+needs_deepspeed = pytest.mark.skipif(
+    not importlib.util.find_spec("deepspeed"), reason="deepspeed is not installed"
+)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a model, data, a recipe, and a run of one process with one bad step."""
+    folder = tmp_path_factory.mktemp("place")
+    annotations, mirror = write_tiny_mirror(folder)
+    save_tiny_model(folder / "base")
+    recipe = Recipe.model_validate(
+        {
+            "model_name_or_path": str(folder / "base"),
+            "annotations": [str(annotations)],
+            "data_root": str(mirror),
+            "tasks": ["tiny/colour", "tiny/calls"],
+            "mixture": {"max_epochs_per_task": None},
+            "run_name": "one",
+            "output_dir": str(folder / "one"),
+            "max_length": 192,
+            "max_steps": NUM_STEPS,
+            "logging_steps": 1,
+            "learning_rate": 5e-3,
+            "save_strategy": "no",
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 2,
+            "bf16": False,
+        }
+    )
+    write_resolved(recipe, folder / "recipe.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKLOOM_CACHE", str(folder / "cache"))
+        patch.setattr(FaultyTrainer, "faults", [("nan", BAD_STEP)], raising=False)
+        patch.setattr(run_module, "MultiTaskTrainer", FaultyTrainer)
+        run_training(recipe)
+    return folder
+
+
+def train_in_two(place: Path, config: str, name: str, *fields: str, faults: str | None = None):
+    output = place / name
+    done = launch(
+        two_processes(CONFIGS / config, place),
+        place / "recipe.yaml",
+        "--run_name", name,
+        "--output_dir", str(output),
+        "--per_device_train_batch_size", "2",
+        *fields,
+        cache=place / "cache",
+        faults=faults,
+    )  # fmt: skip
+    return done, output
+
+
+def lines_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses_of(folder: Path) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in lines_of(folder) if "loss" in line}
+
+
+@pytest.mark.parametrize(
+    ("config", "files_of_a_rank"),
+    [
+        ("cpu_2_processes.yaml", ["rng_state_{}.pth"]),
+        pytest.param(
+            "deepspeed_zero2.yaml",
+            ["rng_state_{}.pth", "global_step*/*zero_pp_rank_{}_*optim_states.pt"],
+            marks=needs_deepspeed,
+        ),
+        pytest.param(
+            "deepspeed_zero3.yaml",
+            ["rng_state_{}.pth", "global_step*/*zero_pp_rank_{}_*optim_states.pt"],
+            marks=needs_deepspeed,
+        ),
+    ],
+)
+def test_a_bad_step_and_a_signal_to_one_process_leave_the_run_as_it_would_have_been(
+    place, config, files_of_a_rank
+):
+    name = config.removesuffix(".yaml")
+    faults = f"nan:1:{BAD_STEP},sigterm:1:{STOP}"
+    done, output = train_in_two(place, config, name, faults=faults)
+    assert done.returncode != 0
+    assert done.stderr.count("[TRN013]") == 1, done.stderr[-3000:]
+    stop = read_json(output / "stopped.json")
+    assert (stop["step"], stop["exit_code"]) == (STOP, 75)
+    assert not (output / "adapter").exists()
+    (event,) = [line for line in lines_of(output) if line.get("event") == "skipped_step"]
+    assert (event["step"], event["what"]) == (BAD_STEP, "loss")
+    assert not math.isfinite(float(event["value"]))
+    (wanted,) = [line for line in lines_of(place / "one") if line.get("event") == "skipped_step"]
+    assert event["rows"]
+    assert set(event["rows"]) < set(wanted["rows"])
+
+    checkpoint = output / f"checkpoint-{STOP}"
+    assert folder_fault(checkpoint) is None
+    for pattern in files_of_a_rank:
+        for rank in range(2):
+            assert list(checkpoint.glob(pattern.format(rank))), (pattern, rank)
+
+    done, output = train_in_two(place, config, name, "--resume", "auto")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not (output / "stopped.json").exists()
+    expected = losses_of(place / "one")
+    found = losses_of(output)
+    assert sorted(found) == sorted(expected) == [1, 2, 4, 5, 6, 7, 8, 9]
+    assert [found[step] for step in sorted(found)] == pytest.approx(
+        [expected[step] for step in sorted(expected)], rel=1e-5
+    )
+    mine, theirs = (
+        load_file(folder / "adapter" / "adapter_model.safetensors")
+        for folder in (output, place / "one")
+    )
+    assert all(torch.allclose(mine[each], theirs[each], atol=1e-4) for each in theirs)
+
+
+def test_memory_that_runs_out_in_one_process_ends_the_job_with_the_values_to_set(place):
+    started = time.monotonic()
+    done, output = train_in_two(place, "cpu_2_processes.yaml", "memory", faults="out_of_memory:1:3")
+    assert time.monotonic() - started < 120
+    assert done.returncode != 0
+    message = "step 3: out of memory with 2 rows in one pass. Resume with"
+    assert done.stderr.count(message) == 1, done.stderr[-3000:]
+    assert "--per_device_train_batch_size 1 --gradient_accumulation_steps 4" in done.stderr
+    assert sorted(losses_of(output)) == [1, 2]
+
+
+def test_a_killed_process_ends_the_job_and_the_rest_of_the_run_is_the_same(place):
+    fields = ("--save_strategy", "steps", "--save_steps", "2")
+    done, output = train_in_two(
+        place, "cpu_2_processes.yaml", "killed", *fields, faults=f"nan:0:{BAD_STEP},kill:1:6"
+    )
+    assert done.returncode != 0
+    assert alive_with(str(output)) == []
+    done, output = train_in_two(
+        place, "cpu_2_processes.yaml", "killed", *fields, "--resume", "auto"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "going on from" in done.stderr
+    expected = losses_of(place / "one")
+    found = losses_of(output)
+    assert [found[step] for step in sorted(expected)] == pytest.approx(
+        [expected[step] for step in sorted(expected)], rel=1e-5
+    )
+
+
+def alive_with(text: str) -> list[int]:
+    """Return the processes whose command line holds `text`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if text.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return [pid for pid in found if pid != os.getpid()]

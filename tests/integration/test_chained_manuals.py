@@ -1,0 +1,103 @@
+"""Section first, then the answer from it, on real questions about a phone."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eval.backends.given_backend import GivenBackend
+from eval.chains import evaluate_chain
+from eval.tasks import EvalTask
+from pipeline.annotations.catalogue import load_catalogue
+from pipeline.errors import EvalError
+from pipeline.examples.cache import load_examples
+from pipeline.sources.rows import load_side_file
+from pipeline.templates.answers import option_letter
+
+ROOT = Path(__file__).resolve().parents[2]
+MIRROR = Path(os.environ.get("TASKLOOM_DATA_ROOT") or ROOT.parent / "shared" / "data")
+WRONG_EVERY = 5
+
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not MIRROR.is_dir(), reason=f"no mirror of public data at {MIRROR}"),
+]
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    catalogue = load_catalogue()
+    found = []
+    for name in ("section_retrieval", "answer_extraction"):
+        examples = load_examples(catalogue.get(f"manuals/{name}/s10"), "test", data_root=MIRROR)
+        found.append(EvalTask(spec=examples.spec, examples=list(examples)))
+    return found
+
+
+@pytest.fixture
+def section_of():
+    task = load_catalogue().get("manuals/answer_extraction/s10")
+    rows = load_side_file(task, "sections_s10/train.jsonl", MIRROR)
+    texts = {row["title"]: " ".join(row["text"]) for row in reversed(rows)}
+    return texts.get
+
+
+class Reader(GivenBackend):
+    """Finds the right section but for every fifth row, and answers with the whole section."""
+
+    def __init__(self, finding):
+        answers = {}
+        for number, example in enumerate(finding.examples):
+            place = example.target[0]
+            wrong = (place + 1) % len(example.choices)
+            chosen = wrong if number % WRONG_EVERY == 0 else place
+            answers[example.key] = option_letter(chosen)
+        super().__init__(answers, name="reader")
+
+    def generate(self, prompts, *, max_new_tokens):
+        found = []
+        for prediction, prompt in zip(
+            super().generate(prompts, max_new_tokens=max_new_tokens), prompts, strict=True
+        ):
+            text = prompt.request.conversation.messages[0].content
+            lines = [line for line in text.split("\n") if line.startswith("Context: ")]
+            context = lines[0].removeprefix("Context: ") if lines else prediction.text
+            found.append(replace(prediction, text=context or "nothing"))
+        return found
+
+
+def test_end_to_end_is_never_above_the_oracle_and_both_are_told(tasks, section_of, tmp_path):
+    finding, answering = tasks
+    result = evaluate_chain(
+        Reader(finding),
+        finding,
+        answering,
+        context_of=section_of,
+        output_folder=tmp_path / "chain",
+    )
+    assert (result.num_rows, result.num_right) == (50, 40)
+    assert result.found.metrics["top_1"].value == pytest.approx(0.8)
+    assert result.oracle["rouge_l"] > 0.3
+    assert 0 < result.end_to_end["rouge_l"] < result.oracle["rouge_l"]
+    assert all(result.end_to_end[name] <= result.oracle[name] for name in result.oracle)
+    assert len(result.lines()) == 1 + len(result.oracle)
+    asked = (tmp_path / "chain" / "end_to_end" / "samples.jsonl").read_text().splitlines()
+    oracle = (tmp_path / "chain" / "oracle" / "samples.jsonl").read_text().splitlines()
+    pairs = zip(map(json.loads, asked), map(json.loads, oracle), strict=True)
+    differ = [chained["prompt"] != right["prompt"] for chained, right in pairs]
+    assert sum(differ) == 10
+
+
+def test_tasks_of_other_rows_are_no_chain(tasks, section_of, tmp_path):
+    finding, answering = tasks
+    fewer = replace(answering, examples=answering.examples[1:])
+    with pytest.raises(EvalError) as caught:
+        evaluate_chain(
+            Reader(finding), finding, fewer, context_of=section_of, output_folder=tmp_path
+        )
+    assert caught.value.code == "EVL017"

@@ -1,0 +1,133 @@
+"""SIGKILL at random points of a save: nothing half written is chosen, nothing saved is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from pipeline.files import folder_fault
+from pipeline.training.checkpoint_folders import (
+    find_newest_checkpoint,
+    list_checkpoints,
+    remove_leftovers,
+    step_of,
+)
+from tests.fixtures.tiny_runs import make_recipe, make_tasks, make_trainer
+from tests.soak.outcome import Outcome, timed
+from tests.soak.processes import Child, fork, free_port, group_environment
+from tests.soak.stopping import StopAt
+
+_FIELDS = {
+    "save_strategy": "steps",
+    "save_steps": 1,
+    "save_total_limit": 2,
+    "max_steps": 100_000,
+    "lora_dropout": 0.1,
+    "lr_scheduler_type": "constant",
+}
+_START_SECONDS = 60.0
+_SAVE_SECONDS = 0.08
+"""About one step with its save; kills fall evenly over it."""
+
+
+def run(folder: Path, *, cases: int, num_processes: int = 1, seed: int = 0) -> Outcome:
+    """Kill a training run `cases` times while it saves at every step, and go on each time."""
+    chance = random.Random(seed)
+    tasks = make_tasks(folder / "tasks")
+    with timed(f"sigkill_during_save_{num_processes}_processes") as outcome:
+        newest = 0
+        for _ in range(cases):
+            children = _start(folder, tasks, num_processes)
+            # The third save in a row, so that kills also fall on the removal of old ones.
+            started = children[0].acknowledged(chance.randint(1, 3), _START_SECONDS)
+            outcome.check(started, f"no save within {_START_SECONDS} s")
+            children[0].acknowledged(10**9, chance.uniform(0, _SAVE_SECONDS))
+            chance.shuffle(children)
+            for child in children:
+                child.kill()
+            for child in children:
+                child.wait(10)
+            outcome.cases += 1
+            newest = _judge(folder / "run", newest, children, outcome)
+        _compare_with_undisturbed(folder, tasks, newest, outcome, num_processes)
+    outcome.note("steps", newest)
+    return outcome
+
+
+def _start(folder: Path, tasks: list, num_processes: int) -> list[Child]:
+    port = free_port()
+
+    def work(tell: Callable[[str], None]) -> int:
+        return _train(folder / "run", tasks, tell, num_processes)
+
+    return [
+        fork(work, folder / "log.txt", group_environment(rank, num_processes, port))
+        for rank in range(num_processes)
+    ]
+
+
+def _train(run: Path, tasks: list, tell: Callable[[str], None], num_processes: int) -> int:
+    found = find_newest_checkpoint(run).path if run.exists() else None
+    if run.exists():
+        remove_leftovers(run)
+    recipe = make_recipe(run, per_device_train_batch_size=4 // num_processes, **_FIELDS)
+    trainer = make_trainer(recipe, tasks)
+    save = trainer._checkpoints.save
+
+    def told(step: int, *args: object, **options: object) -> Path:
+        path = save(step, *args, **options)
+        tell(str(step))
+        return path
+
+    trainer._checkpoints.save = told
+    trainer.train(resume_from_checkpoint=None if found is None else str(found))
+    return 0
+
+
+def _judge(run: Path, newest: int, children: list[Child], outcome: Outcome) -> int:
+    """Check what a resumed run would choose, and return its step."""
+    told = [int(line) for child in children for line in child.drain()]
+    for child in children:
+        child.close()
+    found = find_newest_checkpoint(run).path
+    step = 0 if found is None else step_of(found)
+    acknowledged = max([newest, *told])
+    outcome.check(step >= acknowledged, f"checkpoint {acknowledged} was saved, {step} is chosen")
+    outcome.check(found is None or folder_fault(found) is None, f"{found} is not whole")
+    for path in list_checkpoints(run):
+        fault = folder_fault(path)
+        outcome.check(fault is None, f"{path.name} has its final name, but {fault}")
+    return step
+
+
+def _compare_with_undisturbed(
+    folder: Path, tasks: list, steps: int, outcome: Outcome, num_processes: int
+) -> None:
+    """Train as many steps without a kill: the weights must be the same, bit by bit."""
+
+    def work(tell: Callable[[str], None]) -> int:
+        # The order of the data depends on the length of the run, which must stay as it was.
+        fields = {**_FIELDS, "save_strategy": "no"}
+        size = 4 // num_processes
+        recipe = make_recipe(folder / "whole", per_device_train_batch_size=size, **fields)
+        stop = StopAt(steps)
+        stop.train(make_trainer(recipe, tasks, signals=stop.signals))
+        return 0
+
+    port = free_port()
+    children = [
+        fork(work, folder / "log.txt", group_environment(rank, num_processes, port))
+        for rank in range(num_processes)
+    ]
+    codes = [child.wait(600) for child in children]
+    outcome.check(codes == [0] * num_processes, f"undisturbed run ended with {codes}")
+    found, wanted = (
+        load_file(folder / name / f"checkpoint-{steps}" / "adapter_model.safetensors")
+        for name in ("run", "whole")
+    )
+    same = all(torch.equal(found[name], wanted[name]) for name in wanted)
+    outcome.check(same, f"weights after {steps} steps differ from those of the undisturbed run")

@@ -1,0 +1,121 @@
+"""The 32 biomedical instruction tasks: complete, told what to do, and honest about access."""
+
+import pytest
+
+from eval.parsers import parse_answer
+from pipeline.annotations.catalogue import load_catalogue
+from pipeline.errors import SourceError
+from pipeline.examples import load_examples
+from pipeline.examples.golden import golden_examples
+from pipeline.templates.styles import render_conversation
+from pipeline.types import ParseFailure, TaskExample
+
+TASKS = {task.id: task for task in load_catalogue() if task.id.startswith("box/")}
+GATED = {
+    "BioASQ-8b_factoid",
+    "BioASQ-8b_list",
+    "BioASQ-8b_yesno",
+    "Medical_Drugs",
+    "De-identification_2006",
+    "Riskfactors_heart_disease_2014_yesno",
+    "Time_riskfactors_heart_disease_2014_multi-label",
+}
+PRIVATE = {"Accelerometer", "Acromegaly", "COVID", "Cooking", "HRT"}
+
+each_task = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.id)
+
+
+def test_there_are_the_32_tasks_with_the_known_access():
+    assert len(TASKS) == 32
+    by_access = {
+        access: {task.id.removeprefix("box/") for task in TASKS.values() if task.access == access}
+        for access in ("open", "gated", "private")
+    }
+    assert by_access["gated"] == GATED
+    assert by_access["private"] == PRIVATE
+    assert len(by_access["open"]) == 20
+
+
+@each_task
+def test_each_task_tells_what_to_do_in_every_part_of_the_schema(task):
+    guide = task.spec().guide
+    assert len(guide.definition.split()) >= 15
+    assert task.instruction
+    assert guide.avoid
+    assert guide.examples
+    assert all(shown.explanation for shown in (*guide.examples, *guide.negatives))
+    assert (task.cap.train, task.cap.validation, task.cap.test) == (2000, 500, 500)
+    assert any(name.startswith("box_compat") for name in task.spec().metrics) or (
+        task.settings.get("scheme") == "plain"
+    )
+
+
+@each_task
+def test_worked_examples_answer_as_the_parser_reads_and_wrong_ones_do_not(task):
+    spec = task.spec() if task.labels != "from_data" else task.spec(["NNS", "VBP", "RB", "."])
+    for shown in (*spec.guide.examples, *spec.guide.negatives):
+        example = TaskExample(
+            key="k",
+            task=task.id,
+            split="train",
+            inputs=shown.inputs,
+            target=shown.target,
+            choices=spec.labels if task.rules.is_closed else None,
+        )
+        right = render_conversation(example, spec).messages[-1].content
+        assert not isinstance(parse_answer(right, example, spec), ParseFailure)
+        if shown.wrong_answer is not None:
+            wrong = parse_answer(shown.wrong_answer, example, spec)
+            assert wrong != parse_answer(right, example, spec)
+
+
+@each_task
+@pytest.mark.parametrize("style", ["box", "natural_instructions", "no_instruction", "plain"])
+def test_each_golden_row_can_be_worded_in_every_style(task, style):
+    for example in golden_examples(task):
+        conversation = render_conversation(example, task.spec(), style=style)
+        text = conversation.messages[0].content
+        assert (task.spec().guide.definition in text) == (style in {"box", "natural_instructions"})
+        assert text[conversation.messages[0].num_kept :].strip()
+
+
+@pytest.mark.parametrize("name", sorted(GATED | PRIVATE))
+def test_data_behind_an_agreement_is_never_looked_for_and_the_error_says_how_to_get_it(
+    name, tmp_path, monkeypatch
+):
+    def unexpected(*args, **kwargs):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("pipeline.sources.rows.open_hub", unexpected)
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    task = TASKS[f"box/{name}"]
+    with pytest.raises(SourceError) as caught:
+        load_examples(task, "train", data_root=tmp_path)
+    assert caught.value.code == "SRC117"
+    assert str(tmp_path / task.source.hub) in caught.value.hint
+    assert "train" in caught.value.hint
+    assert task.source.how_to_get.rstrip(".") in caught.value.hint
+
+
+@pytest.mark.parametrize("name", sorted(GATED | PRIVATE))
+def test_data_in_the_promised_place_is_found(name, tmp_path, monkeypatch):
+    import csv
+    import json
+
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    task = TASKS[f"box/{name}"]
+    folder = tmp_path / task.source.hub / (task.config or "")
+    folder.mkdir(parents=True)
+    rows = [golden.row for golden in task.golden if not golden.skipped] * 20
+    if task.source.data_files:
+        with (folder / "train.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        for split in ("train", "validation", "test"):
+            text = "".join(f"{json.dumps(row)}\n" for row in rows)
+            (folder / f"{split}.jsonl").write_text(text)
+    for split in task.splits.present():
+        examples = load_examples(task, split, data_root=tmp_path)
+        assert len(examples) > 0

@@ -1,0 +1,110 @@
+"""BFCL rows in the harness: read and judged as the official evaluator does."""
+
+import json
+
+import pytest
+
+from eval.backends.given_backend import GivenBackend
+from eval.harness import evaluate
+from eval.metrics import METRICS
+from eval.parsers import parse_answer
+from eval.results import read_samples
+from eval.tasks import EvalTask
+from pipeline.types import ParseFailure, Prediction, TaskExample, TaskSpec
+
+SPEC = TaskSpec(
+    id="bfcl/x",
+    kind="function_calling",
+    family="f",
+    instruction="",
+    metrics=("call_ast_accuracy",),
+    settings={"granular": "calls", "checker": "bfcl"},
+)
+ADD = {
+    "name": "add",
+    "description": "Adds.",
+    "parameters": {
+        "type": "dict",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        "required": ["a", "b"],
+    },
+}
+METRIC = METRICS["call_ast_accuracy"]
+
+
+def row(category="simple_python", index=0):
+    truth = [{"add": {"a": [1], "b": [2]}}]
+    target = {
+        "category": category,
+        "functions": [ADD],
+        "ground_truth": [] if "relevance" in category else truth,
+    }
+    return TaskExample(
+        key=f"bfcl/x/test/{index}",
+        task="bfcl/x",
+        split="test",
+        inputs={"query": "Add 1 and 2.", "functions": [{**ADD, "parameters": {"type": "object"}}]},
+        target=target,
+    )
+
+
+def verdict(text, category="simple_python"):
+    example = row(category)
+    parsed = parse_answer(text, example, SPEC)
+    value = None if isinstance(parsed, ParseFailure) else parsed
+    return METRIC.row_value(value, example.target, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_right"),
+    [
+        ("[add(a=1, b=2)]", True),
+        ("add(a=1, b=2)", True),
+        # The official default handler drops fences around a list.
+        ("```[add(a=1, b=2)]```", True),
+        ("`[add(a=1, b=2)]`", True),
+        ('{"name": "add", "arguments": {"a": 1, "b": 2}}', True),
+        ('<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>', True),
+        ("[add(a=1, b=3)]", False),
+        ("[add(a=1, b=1e999)]", False),
+        ("[add(a=1, b=2", False),
+        ("I cannot add.", False),
+        ("add", False),
+        ("[1, 2]", False),
+        ("", False),
+    ],
+)
+def test_an_answer_is_right_where_the_official_evaluator_says_so(text, is_right):
+    assert verdict(text) == float(is_right)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_right"),
+    [("I cannot do that.", True), ("[add(a=", True), ("", True), ("[add(a=1, b=2)]", False)],
+)
+def test_where_no_function_fits_a_text_that_calls_nothing_is_right(text, is_right):
+    assert verdict(text, "irrelevance") == float(is_right)
+
+
+def test_a_row_without_an_answer_is_wrong_also_where_no_function_fits(tmp_path):
+    class Failing(GivenBackend):
+        def generate(self, batch, *, max_new_tokens):
+            reason = "server_timeout"
+            return [
+                Prediction(key=prompt.key, text="", finish_reason="failed", failure=reason)
+                for prompt in batch
+            ]
+
+    task = EvalTask(spec=SPEC, examples=[row("irrelevance", index) for index in range(4)])
+    result = evaluate(Failing({}, name="x"), [task], output_folder=tmp_path / "run")
+    assert result.tasks[0].metrics["call_ast_accuracy"].value == 0.0
+    assert dict(result.tasks[0].failures) == {"server_timeout": 4}
+
+
+def test_unparsable_answers_are_counted_beside_their_official_verdict(tmp_path):
+    task = EvalTask(spec=SPEC, examples=[row("irrelevance", index) for index in range(4)])
+    answers = {example.key: "[add(a=" for example in task.examples}
+    result = evaluate(GivenBackend(answers, name="x"), [task], output_folder=tmp_path / "run")
+    assert result.tasks[0].metrics["call_ast_accuracy"].value == 1.0
+    assert dict(result.tasks[0].failures) == {"malformed_calls": 4}
+    assert all(json.dumps(sample) for sample in read_samples(tmp_path / "run"))

@@ -1,0 +1,70 @@
+"""lm-eval's own benchmarks beside a run, with a program that stands for lm-eval."""
+
+import json
+import sys
+
+import pytest
+
+from eval.general import find_general, read_scores, run_general
+from pipeline.errors import EvalError
+
+RESULTS = {
+    "results": {
+        "mmlu": {"alias": "mmlu", "acc,none": 0.61, "acc_stderr,none": 0.004},
+        "gsm": {"exact_match,none": 0.2, "exact_match_stderr,none": "N/A"},
+        "odd": {"bleu,none": 3.0},
+    },
+    "n-samples": {"mmlu": {"original": 14042, "effective": 100}},
+    "lm_eval_version": "0.4.13",
+}
+
+
+def stand_in(folder, body):
+    """Return a program that is called as Python is, and writes results where it is told."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+WRITE = (
+    "place = pathlib.Path(sys.argv[sys.argv.index('--output_path') + 1], 'model')\n"
+    "place.mkdir(parents=True)\n"
+    f"(place / 'results_1.json').write_text({json.dumps(json.dumps(RESULTS))})\n"
+    f"pathlib.Path(__file__).with_name('called').write_text(' '.join(sys.argv[1:]))"
+)
+
+
+def test_the_numbers_of_lm_eval_are_kept_beside_the_run(tmp_path):
+    python = stand_in(tmp_path, WRITE)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    scores = run_general(["mmlu", "gsm"], folder, model="base", python=python, limit=100)
+    assert [(s.benchmark, s.metric, s.value) for s in scores] == [
+        ("mmlu", "acc", 0.61),
+        ("gsm", "exact_match", 0.2),
+    ]
+    called = (tmp_path / "called").read_text()
+    assert "-m lm_eval --model hf --model_args pretrained=base --tasks mmlu,gsm" in called
+    assert "--limit 100" in called
+    (found, _) = find_general(folder)
+    assert (found.benchmark, found.num_rows) == ("mmlu", 100)
+
+
+def test_a_python_without_lm_eval_is_told(tmp_path):
+    for python in (str(tmp_path / "none"), stand_in(tmp_path, "sys.exit(1)")):
+        with pytest.raises(EvalError, match="EVL081"):
+            run_general(["mmlu"], tmp_path, model="base", python=python)
+
+
+def test_results_that_are_none_are_told(tmp_path):
+    failing = stand_in(tmp_path, "sys.exit(0 if 'import lm_eval' in sys.argv else 3)")
+    with pytest.raises(EvalError, match=r"exit code 3.*EVL082"):
+        run_general(["mmlu"], tmp_path, model="base", python=failing)
+    with pytest.raises(EvalError, match="EVL082"):
+        run_general(["mmlu"], tmp_path, model="base", python=stand_in(tmp_path, ""))
+    for broken in ({}, [], {"results": {}}, {"results": {"a": 1}}):
+        with pytest.raises(EvalError, match="EVL082"):
+            read_scores(broken)
+    (tmp_path / "general.json").write_text("[1]")
+    assert find_general(tmp_path) == []

@@ -1,0 +1,115 @@
+"""Early stopping on a summary of the tasks, and the best checkpoint at the end."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.errors import PipelineError
+from pipeline.training.data import validation_batches
+from pipeline.training.early_stopping import EarlyStopping
+from tests.fixtures.tiny_runs import (
+    PAD_TOKEN_ID,
+    adapter_weights,
+    make_recipe,
+    make_tasks,
+    make_trainer,
+)
+
+
+def stops_after(stopping: EarlyStopping, metrics: list[dict[str, float]]) -> int | None:
+    """Return the evaluation, from 1 on, after which training ends."""
+    control = SimpleNamespace(should_training_stop=False)
+    for number, each in enumerate(metrics, start=1):
+        stopping.on_evaluate(None, None, control, each)
+        if control.should_training_stop:
+            return number
+    return None
+
+
+HISTORY = [
+    {"eval_loss": 5 - step, "eval_macro_loss": abs(step - 2) + 1.0, "eval_worst_loss": 1.0 + step}
+    for step in range(1, 6)
+]
+
+
+@pytest.mark.parametrize(
+    ("metric", "patience", "expected"),
+    [("weighted", 1, None), ("macro", 1, 3), ("macro", 2, 4), ("worst", 1, 2), ("worst", 3, 4)],
+)
+def test_a_run_ends_when_its_summary_has_not_improved_for_so_long(metric, patience, expected):
+    assert stops_after(EarlyStopping(metric, patience), HISTORY) == expected
+
+
+def test_other_evaluations_count_for_nothing():
+    assert stops_after(EarlyStopping("macro", 1), [{"eval_loss": 1.0}] * 5) is None
+
+
+def test_the_count_survives_a_stop():
+    stopping = EarlyStopping("macro", 2)
+    assert stops_after(stopping, HISTORY[:3]) is None
+    resumed = EarlyStopping("macro", 2)
+    resumed.load_state(json.loads(json.dumps(stopping.state(3))))
+    assert stops_after(resumed, HISTORY[3:]) == 1
+
+
+def test_the_best_checkpoint_is_kept_and_loaded_at_the_end(tmp_path):
+    tasks = make_tasks(tmp_path / "tasks")
+    recipe = make_recipe(
+        tmp_path / "run",
+        max_steps=6,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="worst",
+    )
+    held_out = validation_batches(
+        tasks,
+        [task.name for task in tasks],
+        rows_per_batch=4,
+        max_length=48,
+        pad_token_id=PAD_TOKEN_ID,
+    )
+    trainer = make_trainer(recipe, tasks, validation_batches=held_out)
+    summary = trainer.evaluate
+    worst = iter([5.0, 3.0, 4.0, 4.5, 4.2, 6.0])
+
+    def evaluate(*args, **options):
+        return {**summary(*args, **options), "eval_worst_loss": next(worst)}
+
+    trainer.evaluate = evaluate
+    trainer.train()
+    kept = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert kept == ["checkpoint-2", "checkpoint-5", "checkpoint-6"]
+    best = load_file(tmp_path / "run" / "checkpoint-2" / "adapter_model.safetensors")
+    last = load_file(tmp_path / "run" / "checkpoint-6" / "adapter_model.safetensors")
+    mine = {name.replace(".default", ""): value for name, value in adapter_weights(trainer).items()}
+    assert all(torch.equal(mine[name], best[name]) for name in best)
+    assert any(not torch.equal(mine[name], last[name]) for name in best)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"early_stopping_patience": 2},
+        {"load_best_model_at_end": True},
+        {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "epoch"},
+        {
+            "load_best_model_at_end": True,
+            "eval_strategy": "steps",
+            "eval_steps": 20,
+            "save_strategy": "steps",
+            "save_steps": 30,
+        },
+    ],
+)
+def test_fields_that_could_not_work_are_refused(tmp_path, fields):
+    with pytest.raises((PipelineError, ValueError), match="evaluat"):
+        make_recipe(tmp_path, **fields)

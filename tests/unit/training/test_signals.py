@@ -1,0 +1,91 @@
+"""Signals: the first one waits for the end of a step, the second does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from pipeline.training import signals as signals_module
+from pipeline.training.signals import StopSignals, TrainingStopped, stopped
+from tests.fixtures.tiny_runs import make_recipe, make_tasks, make_trainer
+from tests.soak.stopping import StopAt
+
+
+@pytest.fixture
+def ended(monkeypatch) -> list[int]:
+    codes: list[int] = []
+    monkeypatch.setattr(signals_module.os, "_exit", codes.append)
+    return codes
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_the_first_signal_during_training_is_remembered(number, ended):
+    signals = StopSignals()
+    with signals.handled():
+        signals.is_training = True
+        os.kill(os.getpid(), number)
+        assert signals.received == number.name
+    assert ended == []
+
+
+def test_a_signal_handed_on_by_the_launcher_is_not_a_second_one(ended):
+    signals = StopSignals()
+    with signals.handled():
+        signals.is_training = True
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert ended == []
+
+
+def test_a_second_signal_exits_at_once(ended, monkeypatch):
+    monkeypatch.setattr(signals_module, "SAME_EVENT_SECONDS", -1.0)
+    signals = StopSignals()
+    with signals.handled():
+        signals.is_training = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert ended == [75]
+
+
+def test_a_signal_before_the_first_step_stops_at_once_and_asks_for_a_requeue():
+    signals = StopSignals()
+    with pytest.raises(TrainingStopped) as caught, signals.handled():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == 75
+    assert "before the first step" in str(caught.value)
+
+
+def test_the_handlers_of_before_are_put_back():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+    with StopSignals().handled():
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == before
+
+
+def test_the_message_says_what_is_saved(tmp_path):
+    error = stopped("SIGTERM", step=7, checkpoint=tmp_path / "checkpoint-7")
+    assert str(error).replace(str(tmp_path), "RUN") == (
+        "RUN/checkpoint-7: stopped by SIGTERM after step 7, which is saved. Go on with `--resume "
+        "auto`. [TRN013]"
+    )
+
+
+def test_a_signal_saves_the_step_even_where_the_recipe_saves_none(tmp_path):
+    tasks = make_tasks(tmp_path / "tasks")
+    stopping = StopAt(2)
+    trainer = make_trainer(make_recipe(tmp_path / "run"), tasks, signals=stopping.signals)
+    stopping.train(trainer)
+    assert trainer.stopped_by == "SIGTERM"
+    assert trainer.last_saved == tmp_path / "run" / "checkpoint-2"
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path):
+    tasks = make_tasks(tmp_path / "tasks")
+    stopping = StopAt(4)
+    trainer = make_trainer(make_recipe(tmp_path / "run"), tasks, signals=stopping.signals)
+    stopping.train(trainer)
+    assert trainer.stopped_by is None
+    assert trainer.state.global_step == 4
