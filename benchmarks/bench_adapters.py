@@ -79,7 +79,8 @@ def measure(hidden_size: int) -> list[Measured]:
         for name in names:
             model = adapted(base, name)
             inputs = {} if name == "lora" else {"adapter_task_ids": tasks}
-            saved[name] = saved_bytes(model, ids, inputs)
+            if name not in saved:
+                saved[name] = saved_bytes(model, ids, inputs)
             started = time.process_time()
             model(input_ids=ids, labels=ids, use_cache=False, **inputs).loss.backward()
             best[name] = min(best[name], time.process_time() - started)
@@ -127,10 +128,12 @@ def adapted(base: nn.Module, name: str) -> nn.Module:
 def saved_bytes(model: nn.Module, ids: torch.Tensor, inputs: dict[str, torch.Tensor]) -> int:
     """Return what the adapters keep of one pass beside the states they read, in bytes."""
     seen: set[int] = set()
+    held: list[torch.Tensor] = []
     total = 0
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         nonlocal total
+        held.append(tensor)  # freed memory could be taken by another tensor, and pass for this one
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in seen:
             seen.add(storage.data_ptr())
@@ -139,11 +142,13 @@ def saved_bytes(model: nn.Module, ids: torch.Tensor, inputs: dict[str, torch.Ten
 
     def skip_input(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         # Every adapter keeps the state it reads, and several layers share one.
+        held.append(given[0])
         seen.add(given[0].untyped_storage().data_ptr())
 
     def kept() -> int:
         nonlocal total
         total = 0
+        held.clear()
         seen.clear()
         seen.update(value.untyped_storage().data_ptr() for value in model.parameters())
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -205,8 +205,10 @@ class _Case:
 
 
 def _cases(annotation: DatasetAnnotation) -> Iterator[_Case]:
-    by_view = {task.view: task for task in reversed(annotation.expanded())}
-    for position, golden in enumerate(annotation.golden):
+    tasks = annotation.expanded()
+    by_view = {task.view: task for task in reversed(tasks)}
+    # A golden row may hold `{config}`, which only the tasks have filled in.
+    for position, golden in enumerate(tasks[0].golden):
         yield _Case(position, golden, annotation, golden.expected())
         # A view that is already expanded is checked for itself only.
         for view in golden.views if annotation.views else ():

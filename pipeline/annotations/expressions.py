@@ -20,6 +20,12 @@ FUNCTION_NAMES: tuple[str, ...] = (
     "function_calls",
     "python_literal",
     "granular",
+    "specs_in_text",
+    "calls_in_text",
+    "top_calls",
+    "dialogue",
+    "library",
+    "slot_arguments",
 )
 """Functions that `function:` may name; they are implemented in `pipeline.examples`."""
 

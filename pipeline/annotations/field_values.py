@@ -14,6 +14,7 @@ from pipeline.annotations.labels import LabelTable
 from pipeline.annotations.outcomes import RowSkipped, as_text, kind_of
 from pipeline.annotations.paths import Scope
 from pipeline.annotations.references import evaluation_order
+from pipeline.annotations.sequences import SequenceRules
 from pipeline.annotations.tagging import entity_types
 from pipeline.annotations.task_kinds import TASK_KINDS
 from pipeline.errors import AnnotationError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.annotations.schema import DatasetAnnotation
 
 FieldValues = dict[str, Json]
-"""`{"inputs": {...}, "target": ..., "choices": [...] or None}`."""
+"""`{"inputs": {...}, "target": ..., "choices": [...] or None}`; `changed` lists what was cleaned."""
 
 RowFunction = Callable[[Scope, int | str], FieldValues]
 
@@ -58,6 +59,7 @@ def compile_fields(
     rules = TASK_KINDS[annotation.task]
     inputs = [name for name in annotation.fields if name not in {"target", "choices"}]
     optional = {name for name in inputs if name in rules.optional_inputs}
+    sequences = sequence_rules(annotation)
 
     def run(scope: Scope, row: int | str) -> FieldValues:
         inner = dict(scope)
@@ -69,6 +71,9 @@ def compile_fields(
             name = next((n for n in inputs if found[n] is None and n not in optional), "")
             if name:
                 raise RowSkipped("null")
+            changes: list[str] = []
+            for name, rules_of in sequences.items():
+                found[name] = _bases(found[name], rules_of, name, changes)
             name = "target"
             target, choices = finish(inner)
         except RowSkipped as skipped:
@@ -79,9 +84,28 @@ def compile_fields(
                 error.message = f"row {row}: fields.{name}: {error.message}"
             raise
         kept: dict[str, Json] = {key: value for key, value in found.items() if value is not None}
-        return {"inputs": kept, "target": target, "choices": cast("Json", choices)}
+        values: FieldValues = {
+            "inputs": kept,
+            "target": target,
+            "choices": cast("Json", choices),
+        }
+        return values | {"changed": cast("Json", changes)} if changes else values
 
     return run
+
+
+def sequence_rules(annotation: DatasetAnnotation) -> dict[str, SequenceRules]:
+    """Return how the inputs that are DNA are read."""
+    if annotation.task != "dna_classification":
+        return {}
+    return {"sequence": SequenceRules.of(annotation.full_settings())}
+
+
+def _bases(value: Json, rules: SequenceRules, name: str, changes: list[str]) -> Json:
+    """Return a sequence as bases; what was changed is added to `changes`."""
+    bases, changed = rules.read(as_text(value))
+    changes += [f"fields.{name}: {change}" for change in changed]
+    return bases
 
 
 def _compile_all(

@@ -2,8 +2,8 @@
 
 Everything streams. What must be remembered is one hash per different key, for the operations that
 compare rows with each other (`unique`, `holdout`, `cap_per`): 11 to 22 bytes, twice that for
-`cap_per` and `conflict_of`, see `key_sets`. `split_by` and all others remember nothing. Operations that look across splits
-read the other splits again, as far as the operations before them.
+`cap_per` and `conflict_of`, see `key_sets`. `split_by` and all others remember nothing. Operations
+that look across splits read the other splits again, as far as the operations before them.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pydantic
 from pydantic import ConfigDict, Field, PlainValidator, PrivateAttr
@@ -212,6 +212,8 @@ class DatasetAnnotation(_Strict):
     @property
     def config(self) -> str | None:
         """The one config of the source this task reads."""
+        if self.source.config_column is not None:
+            return None
         return self._config or (self.source.config if isinstance(self.source.config, str) else None)
 
     @property
@@ -303,8 +305,8 @@ class DatasetAnnotation(_Strict):
         """Return a hash of everything that decides which examples the rows become."""
         part: dict[str, Json] = {key: self._raw.get(key) for key in _ROW_KEYS}
         overrides = self._raw.get("per_config")
-        part["config"] = self.config
-        part["own"] = overrides.get(self.config or "") if isinstance(overrides, dict) else None
+        part["config"] = config = self._config or self.config
+        part["own"] = overrides.get(config or "") if isinstance(overrides, dict) else None
         if self._view is not None:
             part["view"] = self._view
         return sha256_of_json(part)
@@ -359,13 +361,18 @@ class DatasetAnnotation(_Strict):
         own = self.per_config.get(config, ConfigOverride())
         source = self.source.model_copy(
             update={
-                "config": config,
+                "config": config if self.source.config_column is None else None,
                 "data_dir": _filled(self.source.data_dir, config),
                 "data_files": _filled(self.source.data_files, config),
                 "files": _filled(self.source.files, config),
                 **({"language": own.language} if own.language is not None else {}),
             }
         )
+        parts = self._parts_of(config)
+        if source.config_column is not None:
+            kept = {"where": {"of": source.config_column, "eq": config}}
+            rows = parts.get("rows", self.rows)
+            parts["rows"] = (*cast("Rows", _rows([kept])), *cast("Rows", rows))
         copy = self.model_copy(
             update={
                 "id": own.id or _filled(self.id, config),
@@ -375,7 +382,7 @@ class DatasetAnnotation(_Strict):
                 "splits": own.splits or self.splits,
                 "source": source,
                 "verified": own.verified or self.verified,
-                **self._parts_of(config),
+                **parts,
             }
         )
         copy._config = config

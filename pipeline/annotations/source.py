@@ -60,6 +60,9 @@ class Source(_Strict):
     hub, where somebody else could own the name, is never asked."""
     config: str | tuple[Name, ...] | None = None
     """One config, or several: the annotation then stands for one task per config."""
+    config_column: Name | None = None
+    """Path whose values are the names under `config`, of a source that has no configs but all
+    tasks in one table."""
     revision: Name | None = None
     """Commit, tag, or `refs/convert/parquet`."""
     data_dir: Name | None = None
@@ -125,6 +128,9 @@ class Source(_Strict):
             problems.append(Problem(("local",), "ANN141", message, hint))
         if isinstance(self.config, tuple) and len(set(self.config)) != len(self.config):
             problems.append(Problem(("config",), "ANN140", "a config is listed twice"))
+        if self.config_column is not None and not isinstance(self.config, tuple):
+            message = "`config_column` needs a list of its values under `config`"
+            problems.append(Problem(("config_column",), "ANN140", message))
         for key in ("data_files", "files"):
             problems.extend(self._outside(key))
         if problems:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline.annotations.sequences import KEPT_PARTS, NON_ACGT
 from pipeline.types import Json, TaskKind
 
 TargetShape = Literal[
@@ -206,7 +207,12 @@ TASK_KINDS: dict[TaskKind, KindRules] = {
         metrics=("mcc", "accuracy", "macro_f1"),
         required_inputs=("sequence",),
         has_labels=True,
-        settings={"reverse_complement": SettingRule(bool, default=False)},
+        settings={
+            "reverse_complement": SettingRule(bool, default=False),
+            "non_acgt": SettingRule(str, NON_ACGT),
+            "max_bases": SettingRule(int),
+            "keep": SettingRule(str, KEPT_PARTS),
+        },
     ),
     "records": KindRules(
         summary="structured records, such as the events of a patient; a label, labels or a text",

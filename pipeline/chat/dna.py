@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DnaUnit = Literal["single", "kmer3_overlapping", "kmer3", "kmer6"]
-NonAcgt = Literal["keep_n", "drop_row", "error"]
 
 UNIT_LENGTHS: dict[DnaUnit, int] = {
     "single": 1,
@@ -32,9 +31,6 @@ DNA_START = "<dna>"
 DNA_END = "</dna>"
 DNA_SPAN = re.compile(r"<dna>([ACGTN]*)</dna>")
 
-_COMPLEMENT = str.maketrans("ACGTURYKMBVDHSWNacgturykmbvdhswn", "TGCAAYRMKVBHDSWNtgcaayrmkvbhdswn")
-_BLANKS = re.compile(r"\s+")
-_AMBIGUOUS = re.compile(r"[RYKMBVDHSW]")
 
 
 def dna_tokens(unit: DnaUnit) -> list[str]:
@@ -112,37 +108,6 @@ def unit_spans(sequence: str, unit: DnaUnit) -> list[tuple[int, int]]:
         itertools.accumulate(len(token) - len("<dna_>") for token in encode_units(sequence, unit))
     )
     return list(zip([0, *ends], ends, strict=False))
-
-
-def clean_sequence(sequence: str, non_acgt: NonAcgt = "keep_n") -> str | None:
-    """Return a sequence over `ACGTN`: no blanks, upper case, `U` read as `T`.
-
-    Args:
-        sequence: Letters as the data has them.
-        non_acgt: What other IUPAC letters become: `keep_n` writes `N`; `drop_row` returns
-            `None` for any letter but `ACGT`; `error` raises for them.
-
-    Raises:
-        ChatError: A letter is no IUPAC code, or `non_acgt` is `error` and one is not `ACGT`.
-    """
-    letters = _BLANKS.sub("", sequence).upper().replace("U", "T")
-    if not letters.strip("ACGT"):
-        return letters
-    if non_acgt == "drop_row":
-        return None
-    strange = letters.strip("ACGT" if non_acgt == "error" else "ACGTNRYKMBVDHSW")
-    if strange:
-        raise ChatError(
-            "CHT009",
-            f"{strange[0]!r} is no base, in a sequence of {len(letters)} letters",
-            hint="Allowed: A, C, G, T, N and the IUPAC codes; set non_acgt to drop_row to skip",
-        )
-    return _AMBIGUOUS.sub("N", letters)
-
-
-def reverse_complement(sequence: str) -> str:
-    """Return the other strand, read in its own direction; IUPAC codes and case are kept."""
-    return sequence.translate(_COMPLEMENT)[::-1]
 
 
 def split_dna(text: str) -> list[tuple[str, bool]]:

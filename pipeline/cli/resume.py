@@ -73,7 +73,7 @@ def _launch(config_file: Path, arguments: list[str], run: Path) -> int:
     # The launcher would die of this signal and leave its workers behind; ignored, it hands the
     # disposition on, and the workers set their own.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         os.killpg(process.pid, signal.SIGUSR1)

@@ -113,6 +113,7 @@ def load_examples(
         num_available=num_available,
         num_examples=num_stored if chosen is None else len(chosen),
         skipped=cast("dict[str, int]", made["skipped"]),
+        changed=cast("dict[str, int]", made["changed"]),
         seconds=cast("float", made["seconds"]),
         is_cached=is_cached,
     )
@@ -230,6 +231,7 @@ def _build(
                 "num_examples": num_stored if sample is None else sample.num_passed,
                 "num_stored": num_stored,
                 "skipped": dict(sorted(counts.skipped.items())),
+                "changed": dict(sorted(counts.changed.items())),
                 "seconds": round(time.perf_counter() - start, 3),
             }
             write_json(staged / REPORT_FILE, made)

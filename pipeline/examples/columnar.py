@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.annotations.columns import paths_used
-from pipeline.annotations.field_values import target_function
+from pipeline.annotations.field_values import sequence_rules, target_function
 from pipeline.annotations.references import evaluation_order
 from pipeline.annotations.row_operations import Let, Operation, Where
 from pipeline.annotations.schema import DatasetAnnotation
+from pipeline.annotations.sequences import SequenceRules
 from pipeline.examples.columnar_values import ColumnFunction, Columns, MaskFunction, texts
 from pipeline.examples.encoding import (
     CHOICES,
@@ -82,6 +83,8 @@ class ColumnarPlan:
     """Inputs that may be null."""
     emptiable: frozenset[str]
     """Inputs that may be empty."""
+    sequences: dict[str, SequenceRules]
+    """Inputs that are DNA."""
     needs_any: bool
     """Whether at least one input must not be empty."""
     target: _Target
@@ -148,6 +151,8 @@ class ColumnarPlan:
             frame.leave(cells.is_null())
         if name not in self.emptiable:
             frame.leave(_empties(column))
+        if name in self.sequences:
+            frame.leave(_not_plain_bases(cells, self.sequences[name]))
         return cells
 
     def _leave_empty(self, frame: Frame) -> None:
@@ -187,6 +192,7 @@ def columnar_plan(
         inputs=inputs,
         nullable=frozenset(name for name in inputs if name in rules.optional_inputs),
         emptiable=frozenset(inputs) - required,
+        sequences=sequence_rules(annotation),
         needs_any=rules.any_inputs,
         target=_target(annotation, class_names),
         blank_target=rules.target != "text",
@@ -212,6 +218,14 @@ def _operation(
     if isinstance(operation, Let):
         return [(name, columns.values(value)) for name, value in operation.names.items()]
     raise TypeError(f"{type(operation).__name__} needs rows")
+
+
+def _not_plain_bases(column: pa.Array, rules: SequenceRules) -> pa.Array:
+    """Return which sequences must be cleaned or cut, or refused."""
+    is_plain = pc.match_substring_regex(column, rules.plain_pattern)
+    if rules.max_bases is not None:
+        is_plain = pc.and_(is_plain, pc.less_equal(pc.binary_length(column), rules.max_bases))
+    return pc.invert(pc.fill_null(is_plain, fill_value=False))
 
 
 def _blank(column: pa.Array) -> pa.Array:

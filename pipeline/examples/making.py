@@ -42,11 +42,14 @@ class RowCounts:
     """Source rows, those left out included."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Rows that gave no example, by reason."""
+    changed: Counter[str] = field(default_factory=Counter)
+    """Rows whose DNA was not over `ACGTN` as it stood, by what was changed."""
 
     def add(self, other: RowCounts) -> None:
         """Add the counts of other rows."""
         self.num_rows += other.num_rows
         self.skipped.update(other.skipped)
+        self.changed.update(other.changed)
 
 
 class ExampleMaker:
@@ -85,6 +88,7 @@ class ExampleMaker:
         reason = unusable(self.annotation, values)
         if reason is not None:
             raise RowSkipped(reason)
+        self.counts.changed.update(cast("list[str]", values.get("changed", [])))
         return DraftExample(
             row=row,
             inputs=cast("dict[str, Json]", values["inputs"]),

@@ -15,8 +15,11 @@ from typing import cast
 from pipeline.annotations.outcomes import RowSkipped, kind_of
 from pipeline.annotations.views import VIEWS
 from pipeline.errors import ParseError
+from pipeline.functions import corpus_text
 from pipeline.functions.calls import calls_from_json, calls_to_json, specs_from_json, specs_to_json
+from pipeline.functions.dialogues import read_dialogue
 from pipeline.functions.granular import GRANULAR_TASKS, derive_target
+from pipeline.functions.libraries import Drop, LibraryOptions, Mask, vary_library
 from pipeline.types import FunctionCall, Json
 
 MAX_LITERAL_CHARACTERS = 1 << 20
@@ -67,19 +70,123 @@ def python_literal(value: Json) -> Json:
         raise RowSkipped("unreadable Python literal") from error
 
 
+def specs_in_text(value: Json) -> Json:
+    """Return the function specs that a prompt lists, see `pipeline.functions.corpus_text`.
+
+    Raises:
+        RowSkipped: A spec cannot be read.
+    """
+    try:
+        return specs_to_json(corpus_text.specs_in_text(_text_of(value)))
+    except ParseError as error:
+        raise RowSkipped(f"unreadable function specs ({error.code})") from error
+
+
+def calls_in_text(value: Json) -> Json:
+    """Return the calls of an answer in any dialect; prose gives none.
+
+    Raises:
+        RowSkipped: A call cannot be read.
+    """
+    try:
+        return calls_to_json(corpus_text.calls_in_text(_text_of(value)))
+    except ParseError as error:
+        raise RowSkipped(f"unreadable function calls ({error.code})") from error
+
+
+def top_calls(value: Json, *, unsupported: str = "UNSUPPORTED") -> Json:
+    """Return the intents of a TOP parse as calls, the inner ones first.
+
+    Args:
+        value: The parse.
+        unsupported: Start of the names of intents that no function serves.
+
+    Raises:
+        RowSkipped: The parse is not balanced, or an intent is not supported.
+    """
+    try:
+        calls = corpus_text.top_calls(_text_of(value))
+    except ParseError as error:
+        raise RowSkipped(f"unreadable parse ({error.code})") from error
+    if any(call.name.startswith(unsupported) for call in calls):
+        raise RowSkipped("an unsupported intent")
+    return calls_to_json(calls)
+
+
+def dialogue(value: Json, *, form: str) -> Json:
+    """Return the turns of a dialogue as messages, see `pipeline.functions.dialogues`.
+
+    Raises:
+        RowSkipped: A turn cannot be read.
+    """
+    try:
+        return cast("Json", read_dialogue(value, form))
+    except ParseError as error:
+        raise RowSkipped(f"unreadable dialogue ({error.code})") from error
+
+
+def library(
+    value: Json,
+    *,
+    part: str = "functions",
+    size: int | None = None,
+    shuffle: bool = False,
+    mask: Mask = "none",
+    drop: Drop = "none",
+    abstain: float = 0.0,
+) -> Json:
+    """Return the library a request is shown with, or its calls in the library's terms.
+
+    Args:
+        value: `{functions, calls}`, as the functions above give them.
+        part: `functions` or `calls`; both parts of a row need the same options.
+        size: See `pipeline.functions.libraries.LibraryOptions`, for this and the rest.
+        shuffle: As there.
+        mask: As there.
+        drop: As there.
+        abstain: As there.
+
+    Raises:
+        RowSkipped: A spec or call cannot be read, or an option is not allowed.
+    """
+    row = cast("dict[str, Json]", value)
+    options = LibraryOptions(size=size, shuffle=shuffle, mask=mask, drop=drop, abstain=abstain)
+    try:
+        specs, calls = specs_from_json(row["functions"]), calls_from_json(row["calls"])
+        shown, made = vary_library(specs, calls, options)
+    except ParseError as error:
+        raise RowSkipped(f"unreadable library ({error.code})") from error
+    return specs_to_json(shown) if part == "functions" else calls_to_json(made)
+
+
+def slot_arguments(value: Json) -> Json:
+    """Return `[{name, value}]` as arguments; a name that stands twice has a list of values.
+
+    Raises:
+        RowSkipped: There are no names and values.
+    """
+    found: dict[str, list[Json]] = {}
+    for slot in value if isinstance(value, list) else [None]:
+        if not isinstance(slot, dict) or not isinstance(slot.get("name"), str):
+            raise RowSkipped("no names and values of slots")
+        found.setdefault(str(slot["name"]), []).append(slot.get("value"))
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
 def granular(value: Json, *, view: str, part: str = "target") -> Json:
     """Return one part of a row in one of the views of `pipeline.annotations.views`.
 
     Args:
         value: `{calls, functions}`, for the view `response` with the text under `response`.
         view: The view.
-        part: `target`; `calls`: those that are already made; `functions`: those of the calls.
+        part: `target`; `calls`: those that are already made, null without any; `functions`:
+            those of the calls.
 
     Raises:
         RowSkipped: The row does not feed the view.
     """
     row = cast("dict[str, Json]", value)
-    if row.get("calls") is None:
+    if row.get("calls") is None and view != "response":
         raise RowSkipped("null")
     try:
         calls = calls_from_json(row["calls"])
@@ -93,7 +200,7 @@ def granular(value: Json, *, view: str, part: str = "target") -> Json:
             return _called(cast("list[dict[str, Json]]", row["functions"]), calls)
         num_made = _num_made(calls) if view == "next" else len(calls)
         if part == "calls":
-            return calls_to_json(calls[:num_made])
+            return calls_to_json(calls[:num_made]) or None
         text = response if isinstance(response, str) else None
         return derive_target(VIEWS[view].granular, calls, num_made=num_made, response=text)
     except ParseError as error:
@@ -121,8 +228,20 @@ REGISTERED_FUNCTIONS: Mapping[str, Callable[..., Json]] = {
     "function_calls": function_calls,
     "python_literal": python_literal,
     "granular": granular,
+    "specs_in_text": specs_in_text,
+    "calls_in_text": calls_in_text,
+    "top_calls": top_calls,
+    "dialogue": dialogue,
+    "library": library,
+    "slot_arguments": slot_arguments,
 }
 """All of them, by the name that annotations use."""
+
+
+def _text_of(value: Json) -> str:
+    if not isinstance(value, str):
+        raise RowSkipped(f"{kind_of(value)} where text is needed")
+    return value
 
 
 def _json_of(value: object) -> Json:

@@ -36,6 +36,8 @@ class ExamplesReport:
     """Examples after caps."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Rows that gave no example, by reason."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """Rows whose DNA had to be cleaned or cut, by what was changed."""
     seconds: float = 0.0
     """Time the normalising took; that of the first time when it was cached."""
     is_cached: bool = False

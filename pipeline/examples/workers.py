@@ -186,7 +186,9 @@ def _make_batch(batch: RowBatch) -> tuple[list[pa.RecordBatch], RowCounts]:
     if maker is None:
         raise RuntimeError("this process was not started for batches")
     made = list(maker.make(batch, maker.encode(batch)))
-    counts = RowCounts(maker.counts.num_rows, maker.counts.skipped.copy())
+    counts = RowCounts()
+    counts.add(maker.counts)
     maker.counts.num_rows = 0
     maker.counts.skipped.clear()
+    maker.counts.changed.clear()
     return made, counts

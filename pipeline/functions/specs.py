@@ -72,7 +72,7 @@ def specs_from_json(value: Json) -> list[FunctionSpec]:
     """Read a library of function specs.
 
     Args:
-        value: A list of specs, one spec, an SGD service (`{service_name, slots, intents}`), JSON
+        value: A list of specs, one spec, SGD services (`{service_name, slots, intents}`), JSON
             text of any of these, or `None` for no function. Repeated identical specs are
             kept once, as several corpora list a function twice.
 
@@ -83,10 +83,8 @@ def specs_from_json(value: Json) -> list[FunctionSpec]:
         value = load_json(value, max_bytes=None) if value.strip() else None
     if value is None:
         return []
-    if isinstance(value, dict) and isinstance(value.get("intents"), list):
-        value = _intents_of_service(value)
     specs: dict[str, FunctionSpec] = {}
-    for item in value if isinstance(value, list) else [value]:
+    for item in _without_services(value if isinstance(value, list) else [value]):
         spec = spec_from_json(item)
         if specs.setdefault(spec.name, spec).parameters != spec.parameters:
             raise ParseError("FUN203", f"two different specs are named {excerpt(spec.name)}")
@@ -239,7 +237,18 @@ def _looks_optional(parameter: Mapping[str, Json]) -> bool:
     )
 
 
-def _intents_of_service(service: Mapping[str, Json]) -> Json:
+def _without_services(items: list[Json]) -> list[Json]:
+    """Return specs, with the intents of an SGD service in its place."""
+    found: list[Json] = []
+    for item in items:
+        if isinstance(item, dict) and isinstance(item.get("intents"), list):
+            found.extend(_intents_of_service(item))
+        else:
+            found.append(item)
+    return found
+
+
+def _intents_of_service(service: Mapping[str, Json]) -> list[Json]:
     """Return the intents of an SGD service with the slots' descriptions and values filled in."""
     slots = {
         str(slot["name"]): slot

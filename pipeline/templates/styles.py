@@ -62,7 +62,7 @@ def render_conversation(
     answer = _answer_message(example, spec, render_calls)
     question = Message(role="user", content=head + text, num_kept=len(head))
     messages = (*history, question, answer)
-    if not question.content and history and history[-1].role == "user":
+    if not question.content and history:
         messages = (*history, answer)
     return Conversation(
         key=example.key,
@@ -112,8 +112,12 @@ Worded = tuple[tuple[Message, ...], str, str]
 
 def _plain(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> Worded:
     history, lines = _input_lines(example, spec)
-    if spec.kind == "chat" or _calls_are_the_answer(spec):
+    if spec.kind == "chat":
         return history, "", "\n".join(lines)
+    if _calls_are_the_answer(spec):
+        # After earlier turns the functions and the conversation say what to do.
+        told = [spec.instruction] if spec.instruction and not history else []
+        return history, "", "\n".join([*told, *lines])
     return history, "", "\n".join([spec.instruction, *lines, *_option_lines(example, spec)])
 
 
@@ -183,7 +187,15 @@ def _input_lines(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, .
         if name == "functions":
             continue
         if isinstance(value, list) and name in {"messages", "query"}:
-            history = tuple(_turn(cast("dict[str, str]", turn)) for turn in value)
+            history = tuple(_turn(cast("dict[str, Json]", turn)) for turn in value)
+            if spec.kind == "function_calling" and history and history[-1].role == "user":
+                # Two turns of the user in a row are no conversation.
+                lines.append(history[-1].content)
+                history = history[:-1]
+        elif name == "query" and _answers_results(example, spec):
+            history = _called_turns(example)
+        elif name in {"calls", "results"} and _answers_results(example, spec):
+            continue
         elif _calls_are_the_answer(spec):
             lines.append(_input_text(name, value, spec))
         else:
@@ -193,8 +205,30 @@ def _input_lines(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, .
     return history, lines
 
 
-def _turn(turn: dict[str, str]) -> Message:
-    return Message(role=cast("Role", turn["role"]), content=turn["content"])
+def _turn(turn: dict[str, Json]) -> Message:
+    calls = _gold_calls(turn.get("tool_calls") or [])
+    return Message(
+        role=cast("Role", turn["role"]),
+        content=cast("str", turn.get("content") or ""),
+        tool_calls=tuple(replace(call, label=None) for call in calls),
+    )
+
+
+def _answers_results(example: TaskExample, spec: TaskSpec) -> bool:
+    """Return whether the calls of a request in words are turns that come before the answer."""
+    is_response = spec.settings.get("granular") == "response"
+    return is_response and "calls" in example.inputs and isinstance(example.inputs["query"], str)
+
+
+def _called_turns(example: TaskExample) -> tuple[Message, ...]:
+    calls = _gold_calls(example.inputs["calls"])
+    results = example.inputs.get("results")
+    texts = results if isinstance(results, list) else [] if results is None else [results]
+    return (
+        Message(role="user", content=cast("str", example.inputs["query"])),
+        Message(role="assistant", tool_calls=tuple(replace(call, label=None) for call in calls)),
+        *(Message(role="tool", content=_as_text(text)) for text in texts),
+    )
 
 
 def _display_name(name: str) -> str:
@@ -211,9 +245,11 @@ def _input_text(name: str, value: Json, spec: TaskSpec) -> str:
         return f"<dna>{value}</dna>"
     if name == "tokens":
         return " ".join(cast("list[str]", value))
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return _as_text(value)
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _option_lines(example: TaskExample, spec: TaskSpec) -> list[str]:

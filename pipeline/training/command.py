@@ -19,9 +19,9 @@ def train(recipe: Recipe) -> None:
     from pipeline.training.early_checks import check_recipe
 
     check_recipe(recipe)
-    from pipeline.models.quiet import quiet_libraries
-
     from rich.console import Console
+
+    from pipeline.models.quiet import quiet_libraries
 
     console = Console(stderr=True, highlight=False)
     is_main = os.environ.get("RANK", "0") == "0"

@@ -113,6 +113,18 @@ class MultiTaskTrainer(ResilientTrainer):
         self._train_loader = train_loader
         self._loss_reduction = loss_reduction
         self._validation_batches = validation_batches
+        self._rows = RowFinder(row_keys)
+        self._set_up_statistics(task_names)
+        self._set_up_routing(len(task_names), on_loads)
+
+    def _set_up_routing(self, num_tasks: int, on_loads: LoadSink | None) -> None:
+        self._routing = AdapterRouting.find(
+            self.model, num_tasks=num_tasks, reduce=self._sum_over_processes, on_loads=on_loads
+        )
+        if self._routing is not None:
+            self.add_callback(self._routing)
+
+    def _set_up_statistics(self, task_names: Sequence[str]) -> None:
         self._train_meter = TaskMeter(task_names, self.args.device)
         self._evaluation_meter = TaskMeter(task_names, self.args.device)
         self._sums_before_step = self._train_meter.sums()
@@ -120,15 +132,6 @@ class MultiTaskTrainer(ResilientTrainer):
         self._window_start_seconds = time.monotonic()
         self._num_parameters = self.model.num_parameters(exclude_embeddings=True)
         self._peak_flops = peak_flops(self.args.device, self.accelerator.mixed_precision)
-        self._rows = RowFinder(row_keys)
-        self._routing = AdapterRouting.find(
-            self.model,
-            num_tasks=len(task_names),
-            reduce=self._sum_over_processes,
-            on_loads=on_loads,
-        )
-        if self._routing is not None:
-            self.add_callback(self._routing)
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:  # noqa: ANN401
         """Train; arguments as in transformers."""

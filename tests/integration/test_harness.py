@@ -261,7 +261,7 @@ def test_another_evaluation_in_the_same_folder_is_refused(whole_run):
             asking=Asking(style="no_instruction"),
         )
     assert caught.value.code == "EVL024"
-    assert "asking.style was 'plain', now 'bare'" in str(caught.value)
+    assert "asking.style was 'plain', now 'no_instruction'" in str(caught.value)
     other = TransformersBackend(
         build_tiny_model(seed=5), build_tiny_tokenizer(), model_name="tiny", max_batch_tokens=600
     )

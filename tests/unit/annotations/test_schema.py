@@ -105,6 +105,24 @@ def test_a_list_of_configs_gives_one_task_each(annotate):
     assert first.expanded() == (first,)
 
 
+def test_configs_in_a_column_of_one_table_keep_their_own_rows(annotate):
+    annotation = annotate(
+        id='"mood/{config}"',
+        source="{hub: a/b, licence: mit, config: [one, two], config_column: part}",
+        rows="[{where: {of: label, ge: 0}}]",
+    )
+    first, second = annotation.expanded()
+    assert (first.id, first.config, first.source.config) == ("mood/one", None, None)
+    assert [operation.condition.value for operation in second.rows] == ["two", 0]
+    assert first.data_fingerprint() != second.data_fingerprint()
+    assert first.expanded() == (first,)
+
+
+def test_a_column_of_configs_needs_their_names(refusals):
+    (refusal,) = refusals(source="{hub: a/b, licence: mit, config: one, config_column: part}")
+    assert "`config_column` needs a list of its values under `config`" in refusal
+
+
 def test_a_golden_row_may_name_the_config(annotate):
     golden = "[{row: {sentence: x, label: 0}, example: {inputs: {text: '{config}'}, target: sad}}]"
     annotation = annotate(id='"m/{config}"', source=CONFIGS.format(""), golden=golden)

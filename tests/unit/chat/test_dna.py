@@ -9,12 +9,10 @@ import pytest
 
 from pipeline.chat.dna import (
     UNIT_LENGTHS,
-    clean_sequence,
     decode_units,
     dna_tokens,
     encode_units,
     find_dna_unit,
-    reverse_complement,
     split_dna,
     unit_spans,
 )
@@ -73,40 +71,6 @@ def test_something_else_is_no_unit() -> None:
     assert str(error.value) == (
         "dna_unit: 'kmer4' is no DNA unit. Did you mean 'kmer6' or 'kmer3'? [CHT010]"
     )
-
-
-@pytest.mark.parametrize(
-    ("sequence", "policy", "cleaned"),
-    [
-        (" acg\nuT ", "keep_n", "ACGTT"),
-        ("ACRYN", "keep_n", "ACNNN"),
-        ("ACRYN", "drop_row", None),
-        ("ACGT", "drop_row", "ACGT"),
-        ("ACGT", "error", "ACGT"),
-        ("", "error", ""),
-        ("nnn", "keep_n", "NNN"),
-    ],
-)
-def test_cleaning_follows_the_policy(sequence, policy, cleaned) -> None:
-    assert clean_sequence(sequence, policy) == cleaned
-
-
-@pytest.mark.parametrize(
-    ("sequence", "policy", "letter"), [("AC-GT", "keep_n", "-"), ("ACN", "error", "N")]
-)
-def test_letters_that_are_no_bases_are_told(sequence, policy, letter) -> None:
-    with pytest.raises(ChatError) as error:
-        clean_sequence(sequence, policy)
-    assert str(error.value) == (
-        f"{letter!r} is no base, in a sequence of {len(sequence)} letters. Allowed: A, C, G, T, N "
-        "and the IUPAC codes; set non_acgt to drop_row to skip. [CHT009]"
-    )
-
-
-def test_reverse_complement_is_its_own_inverse() -> None:
-    assert reverse_complement("AACGTN") == "NACGTT"
-    assert reverse_complement("acRYKMBVDHSWN") == "NWSDHBVKMRYgt"
-    assert reverse_complement(reverse_complement("ACRYKMBVDHSWN")) == "ACRYKMBVDHSWN"
 
 
 def test_text_is_split_at_sequences_only() -> None:

@@ -148,6 +148,5 @@ def test_the_prompt_hash_covers_the_choices():
 def test_a_model_without_a_chat_template_is_a_clear_error():
     tokenizer = build_tiny_tokenizer()
     tokenizer.chat_template = None
-    backend = TransformersBackend(build_tiny_model(), tokenizer, model_name="tiny")
     with pytest.raises(ChatError, match=r"no chat template.*CHT001"):
-        backend.prompts([request(0)], max_new_tokens=4)
+        TransformersBackend(build_tiny_model(), tokenizer, model_name="tiny")
