@@ -57,6 +57,16 @@ def _arguments(value: Json) -> Counter[str]:
     return pairs
 
 
+def called_names(value: Json) -> list[str]:
+    """Return the names of the called functions in order."""
+    return [cast("str", item["name"]) for item in _items(value)]
+
+
+def called_arguments(value: Json) -> list[str]:
+    """Return one text per (function, argument, value)."""
+    return list(_arguments(value).elements())
+
+
 def _call_exact_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:
     return float(_calls(parsed) == _calls(target))
 

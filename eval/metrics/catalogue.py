@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eval.answers import answer_type
+from eval.metrics.bleu import BLEU
 from eval.metrics.calls import ARGUMENT_F1, CALL_AST_ACCURACY, CALL_EXACT_MATCH, NAME_F1
 from eval.metrics.entities import ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL, TOKEN_ACCURACY
 from eval.metrics.labels import ACCURACY, MACRO_F1, MCC
@@ -16,6 +17,14 @@ from eval.metrics.scores import AUPRC, AUROC
 from eval.metrics.sets import EXAMPLE_SET_F1, SET_F1, SET_MATCH
 from eval.metrics.soft import MAJORITY_ACCURACY, SOFT_ACCURACY
 from eval.metrics.text import ANSWER_F1, EXACT_MATCH, LIST_F1, ROUGE_L
+from eval.metrics.tool_use import (
+    ARGUMENT_MACRO_F1,
+    HALLUCINATION_RATE,
+    NAME_LCS,
+    NAME_MACRO_F1,
+    NAME_SEQUENCE_MATCH,
+    PARSE_FAILURE_RATE,
+)
 from pipeline.errors import EvalError, did_you_mean, raise_all
 from pipeline.types import TaskSpec
 
@@ -51,6 +60,13 @@ METRICS: dict[str, Metric] = {
     "name_f1": NAME_F1,
     "argument_f1": ARGUMENT_F1,
     "call_ast_accuracy": CALL_AST_ACCURACY,
+    "name_macro_f1": NAME_MACRO_F1,
+    "argument_macro_f1": ARGUMENT_MACRO_F1,
+    "name_lcs": NAME_LCS,
+    "name_sequence_match": NAME_SEQUENCE_MATCH,
+    "hallucination_rate": HALLUCINATION_RATE,
+    "parse_failure_rate": PARSE_FAILURE_RATE,
+    "bleu": BLEU,
 }
 
 

@@ -85,6 +85,19 @@ def _benchmark_calls(text: str, example: TaskExample, _spec: TaskSpec) -> Json |
     return parse_benchmark_calls(text, cast("dict[str, Json]", example.target))
 
 
+def _calls(text: str, example: TaskExample, _spec: TaskSpec) -> Json | ParseFailure:
+    """Return the calls; those of functions outside of the row's library are marked `unknown`."""
+    calls = parse_call_list(text)
+    functions = example.inputs.get("functions")
+    if isinstance(calls, ParseFailure) or not functions:
+        return calls
+    known = {function["name"] for function in cast("list[dict[str, Json]]", functions)}
+    return [
+        call if call["name"] in known else {**call, "unknown": True}
+        for call in cast("list[dict[str, Json]]", calls)
+    ]
+
+
 _PARSERS: dict[AnswerType, Callable[[str, TaskExample, TaskSpec], Json | ParseFailure]] = {
     "label": _label,
     "scored_label": _label,
@@ -98,6 +111,6 @@ _PARSERS: dict[AnswerType, Callable[[str, TaskExample, TaskSpec], Json | ParseFa
     "number": lambda text, _example, spec: parse_number(text, spec),
     "names": lambda text, _example, _spec: parse_names(text),
     "arguments": lambda text, _example, _spec: parse_arguments(text),
-    "calls": lambda text, _example, _spec: parse_call_list(text),
+    "calls": _calls,
     "bfcl_calls": _benchmark_calls,
 }

@@ -33,9 +33,8 @@ def build_adapter_config(adapter: AdapterSettings, task_names: Sequence[str] = (
     Raises:
         ValueError: The options do not fit together.
     """
-    if adapter.type == "lora":
-        return _build_lora(adapter)
-    return _build_routed(adapter, task_names)
+    is_plain = adapter.type == "lora"
+    return _build_lora(adapter) if is_plain else _build_routed(adapter, task_names)
 
 
 def attach_adapter(
@@ -43,6 +42,7 @@ def attach_adapter(
     adapter: AdapterSettings,
     *,
     task_names: Sequence[str] = (),
+    new_token_ids: Sequence[int] = (),
     keep_base_dtype: bool = False,
 ) -> PeftModel:
     """Add a fresh adapter to `model`; only its weights are trainable afterwards.
@@ -51,20 +51,27 @@ def attach_adapter(
         model: The base; its linear layers are replaced in place.
         adapter: What to add.
         task_names: Names behind the task ids of batches.
+        new_token_ids: Tokens that the base does not know; their rows are made and trained.
         keep_base_dtype: Keep adapter weights in the base's dtype instead of float32, which
             ZeRO-3 needs for bases that are not quantised.
 
     Raises:
-        AdapterError: The target modules do not exist, or include the output head.
+        AdapterError: The target modules do not exist, or include the output head; or new tokens
+            cannot be added to a partitioned model.
     """
     from peft import get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    from pipeline.adapters.token_rows import add_token_rows, rows_to_train
+
+    add_token_rows(model, new_token_ids)
     module_names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules()} - {""})
     try:
+        config = build_adapter_config(adapter, task_names)
+        rows_to_train(model, config, new_token_ids)
         adapted = get_peft_model(
             model,
-            build_adapter_config(adapter, task_names),
+            config,
             autocast_adapter_dtype=not keep_base_dtype,
         )
     except (ValueError, TypeError) as error:
@@ -99,9 +106,12 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, is_trainable: bool = F
     from peft import PeftModel
     from safetensors import SafetensorError
 
+    from pipeline.adapters.token_rows import restore_token_rows
+
     check_adapter_folder(folder)
     _check_base(model, folder)
     try:
+        restore_token_rows(model, folder)
         adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=is_trainable)
         _check_all_weights_loaded(adapted, folder)
     except SafetensorError as error:
@@ -169,8 +179,11 @@ def _check_all_weights_loaded(adapted: PeftModel, folder: Path) -> None:
 
     with safe_open(folder / ADAPTER_WEIGHTS_FILE, framework="pt") as weights:
         stored = set(weights.keys())
-    differing = sorted(stored ^ set(get_peft_model_state_dict(adapted)))
-    if differing:
+    # Adapters made elsewhere may hold whole embeddings too; ours do not.
+    differing = sorted(
+        stored ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    )
+    if differing and stored != set(get_peft_model_state_dict(adapted)):
         raise AdapterError(
             "ADP004",
             f"{len(differing)} weights of file and adapter do not match, e.g. {differing[0]}",

@@ -91,7 +91,9 @@ def _parameter(weight: object) -> nn.Parameter:
 
 
 def _is_deepspeed(weight: nn.Parameter) -> bool:
-    return hasattr(weight, "ds_id") or getattr(weight, "_hp_mapping", None) is not None
+    # Under ZeRO-2 the mapping is None in processes that hold no part of the weight; all of them
+    # take part in reading it.
+    return hasattr(weight, "ds_id") or hasattr(weight, "_hp_mapping")
 
 
 def _read(weight: nn.Parameter) -> Tensor:

@@ -368,6 +368,10 @@ class _Compiler:
         function = self.functions.get(node.name)
         if function is None:
             raise AnnotationError("ANN202", f"the function {node.name!r} is not available here")
+        if isinstance(node.of, ex.Const):
+            # A library written in the annotation is read once, not for every row.
+            constant = function(node.of.value, **options)
+            return lambda scope: constant
         return lambda scope: function(of(scope), **options)
 
 

@@ -26,6 +26,7 @@ FUNCTION_NAMES: tuple[str, ...] = (
     "dialogue",
     "library",
     "slot_arguments",
+    "bfcl_functions",
 )
 """Functions that `function:` may name; they are implemented in `pipeline.examples`."""
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pipeline.annotations.schema import DatasetAnnotation
 
 FieldValues = dict[str, Json]
-"""`{"inputs": {...}, "target": ..., "choices": [...] or None}`; `changed` lists what was cleaned."""
+"""`{"inputs": {...}, "target": ..., "choices": [...] or None}`; where DNA was cleaned, `changed`
+says how."""
 
 RowFunction = Callable[[Scope, int | str], FieldValues]
 
@@ -96,7 +97,8 @@ def compile_fields(
 
 def sequence_rules(annotation: DatasetAnnotation) -> dict[str, SequenceRules]:
     """Return how the inputs that are DNA are read."""
-    if annotation.task != "dna_classification":
+    is_dna = annotation.task == "dna_classification" or annotation.source.modality == "dna"
+    if not is_dna or "sequence" not in annotation.fields:
         return {}
     return {"sequence": SequenceRules.of(annotation.full_settings())}
 

@@ -120,6 +120,10 @@ def _settings(annotation: DatasetAnnotation) -> Iterator[Problem]:
     low, high = annotation.settings.get("minimum"), annotation.settings.get("maximum")
     if isinstance(low, int | float) and isinstance(high, int | float) and low >= high:
         yield Problem(("settings",), "ANN153", "`minimum` must be below `maximum`")
+    bases = annotation.settings.get("max_bases", 1)
+    if isinstance(bases, int) and bases < 1:
+        message = f"'max_bases' is at least 1, got {bases}"
+        yield Problem(("settings", "max_bases"), "ANN153", message)
     if annotation.settings.get("max_choices", 2) in (0, 1):
         yield Problem(("settings", "max_choices"), "ANN153", "`max_choices` is at least 2")
 

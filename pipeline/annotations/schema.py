@@ -314,7 +314,7 @@ class DatasetAnnotation(_Strict):
     def expanded(self) -> tuple[DatasetAnnotation, ...]:
         """Return one annotation per config of the source and view; itself when there are none."""
         configs = self.source.config
-        tasks = (self,)
+        tasks: tuple[DatasetAnnotation, ...] = (self,)
         if isinstance(configs, tuple):
             tasks = tuple(self._for_config(config) for config in configs)
         return tuple(view for task in tasks for view in task._views())
@@ -335,7 +335,7 @@ class DatasetAnnotation(_Strict):
                 "id": self.id.replace("{view}", view),
                 "title": own.title or title,
                 "instruction": own.instruction or self.instruction or rule.instruction,
-                "settings": {"granular": rule.granular},
+                "settings": {"granular": rule.granular, "view": view},
                 "metrics": own.metrics,
                 "fields": fields_of_view(view, self.fields),
                 "views": {},

@@ -16,7 +16,7 @@ NON_ACGT: tuple[NonAcgt, ...] = get_args(NonAcgt)
 KEPT_PARTS: tuple[KeptPart, ...] = get_args(KeptPart)
 
 _COMPLEMENT = str.maketrans("ACGTURYKMBVDHSWNacgturykmbvdhswn", "TGCAAYRMKVBHDSWNtgcaayrmkvbhdswn")
-_HEADER = re.compile(r"\s*>[^\r\n]*(?:[\r\n]+|$)")
+_HEADER = re.compile(r"\A\s*>[^\r\n]*(?:[\r\n]+|$)")
 _BLANKS = re.compile(r"\s+")
 _AMBIGUOUS = re.compile(r"[RYKMBVDHSW]")
 _STRANGE = re.compile(r"[^ACGTNRYKMBVDHSW]")

@@ -61,6 +61,13 @@ METRIC_NAMES: tuple[str, ...] = (
     "name_f1",
     "argument_f1",
     "call_ast_accuracy",
+    "name_macro_f1",
+    "argument_macro_f1",
+    "name_lcs",
+    "name_sequence_match",
+    "hallucination_rate",
+    "parse_failure_rate",
+    "bleu",
 )
 """Every name that `metrics:` may hold; `eval.metrics` implements them."""
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.chat.dna import DNA_END, DNA_START, encode_units, split_dna
+from pipeline.chat.dna import DNA_START, split_dna
 from pipeline.chat.render import Skeleton, renderer_for
 from pipeline.chat.slots import Occurrence
 from pipeline.chat.vocabulary import TextEncoder, encoder_for
@@ -176,7 +176,6 @@ def _with_dna(
     run: _Run, pieces: Sequence[str], encoder: TextEncoder
 ) -> Iterator[list[int] | _Text]:
     """Yield a run with the sequences in its data as unit tokens."""
-    assert encoder.dna_unit is not None
     text, has_prefix = "", run.has_prefix
     for piece, source in zip(pieces, run.pieces, strict=True):
         is_data = isinstance(source, Occurrence)
@@ -184,19 +183,9 @@ def _with_dna(
             if not is_dna:
                 text += part
                 continue
-            ids: list[int] = []
-            for token in [DNA_START, *encode_units(part, encoder.dna_unit), DNA_END]:
-                token_id = encoder.token_id(token)
-                # A vocabulary without `N` reads it as the letter.
-                letters = token.removeprefix("<dna_")[:-1]
-                ids += (
-                    encoder.encode_fixed(letters, has_prefix=False)
-                    if token_id is None
-                    else [token_id]
-                )
             if text:
                 yield text, has_prefix
-            yield ids
+            yield encoder.encode_sequence(part)
             text, has_prefix = "", encoder.prefix_follows_controls
     if text:
         yield text, has_prefix

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 
 from tokenizers import AddedToken, Tokenizer
 
-from pipeline.chat.dna import DnaUnit, find_dna_unit
+from pipeline.chat.dna import DNA_END, DNA_START, DnaUnit, UnitIds, encode_units, find_dna_unit
 from pipeline.errors import ChatError
 from pipeline.types import Json
 
@@ -59,8 +59,9 @@ class TextEncoder:
 
     @cached_property
     def backend_sha256(self) -> str:
-        """Hash of the vocabulary and rules of the tokenizer, added tokens included."""
-        return hashlib.sha256(self._backend.to_str().encode()).hexdigest()
+        """Hash of the vocabulary and rules of the tokenizer, added tokens and DNA unit included."""
+        text = f"{self._backend.to_str()}{self.dna_unit}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def control_ids(self) -> frozenset[int]:
@@ -141,6 +142,29 @@ class TextEncoder:
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Return the character range of every token of `text`."""
         return self._plain_without_prefix.encode(text, add_special_tokens=False).offsets
+
+    def encode_sequence(self, sequence: str) -> list[int]:
+        """Return the ids of a DNA sequence over `ACGTN` with its markers.
+
+        A base without a token of its own, as `N` in some vocabularies, is read as its letter.
+        """
+        assert self.dna_unit is not None
+        markers = self._ids[DNA_START], self._ids[DNA_END]
+        if self._unit_ids is not None:
+            return [markers[0], *self._unit_ids.encode(sequence).tolist(), markers[1]]
+        ids = [markers[0]]
+        for token in encode_units(sequence, self.dna_unit):
+            found = self._ids.get(token)
+            letters = token.removeprefix("<dna_")[:-1]
+            ids += self.encode_fixed(letters, has_prefix=False) if found is None else [found]
+        return [*ids, markers[1]]
+
+    @cached_property
+    def _unit_ids(self) -> UnitIds | None:
+        if self.dna_unit is None:
+            return None
+        units = UnitIds(self.dna_unit, self._ids)
+        return units if units.is_complete else None
 
     @cached_property
     def prefix_follows_controls(self) -> bool:

@@ -96,6 +96,7 @@ def _held_out_rows(recipe: Recipe, task: str, num_rows: int) -> list[Tensor]:
         resolve_model(recipe.model_name_or_path),
         revision=recipe.model_revision,
         chat_template_path=None if template is None else Path(template),
+        dna_unit=recipe.dna_unit,
     )
     narrowed = recipe.model_copy(update={"tasks": entries})
     for split in ("validation", "train"):

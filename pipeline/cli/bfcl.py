@@ -258,8 +258,34 @@ def _data(context: typer.Context) -> BfclData:
     return BfclData(data_root)
 
 
-def _print_row(accuracies: Mapping[str, float]) -> None:
-    """Print categories, then sections with what is missing in each."""
+def print_benchmark_row(folder: Path) -> None:
+    """Print the leaderboard row of an evaluated run; nothing where it has no category.
+
+    Args:
+        folder: Folder of the results.
+    """
+    from eval.results import read_results
+
+    tasks = read_results(folder)["tasks"]
+    rows = {
+        name.rpartition("/")[2]: task
+        for name, task in tasks.items()
+        if task["settings"].get("checker") == "bfcl"
+    }
+    if rows:
+        accuracies = {
+            name: task["metrics"][task["headline"]]["value"] for name, task in rows.items()
+        }
+        _print_row(accuracies, {name: task["num_rows"] for name, task in rows.items()})
+
+
+def _print_row(accuracies: Mapping[str, float], num_rows: Mapping[str, int] | None = None) -> None:
+    """Print categories, then sections with what is missing in each.
+
+    Args:
+        accuracies: By category.
+        num_rows: Rows that were scored, where they may be fewer than the category has.
+    """
     from rich.table import Table
 
     from eval.bfcl.aggregate import SECTION_WEIGHTS, section_scores
@@ -268,8 +294,11 @@ def _print_row(accuracies: Mapping[str, float]) -> None:
     table = Table(title=f"BFCL v4, {DATA_VERSION}")
     for name in ("category", "rows", "accuracy", "weight", "not run"):
         table.add_column(name, justify="left" if name in ("category", "not run") else "right")
+    counts = {name: find_category(name).num_rows for name in accuracies} | dict(num_rows or {})
     for name, value in accuracies.items():
-        table.add_row(name, str(find_category(name).num_rows), f"{value:.2%}", "", "")
+        all_rows = find_category(name).num_rows
+        shown = str(all_rows) if counts[name] == all_rows else f"{counts[name]} of {all_rows}"
+        table.add_row(name, shown, f"{value:.2%}", "", "")
     table.add_section()
     for name, section in section_scores(accuracies).items():
         weight = f"{SECTION_WEIGHTS[name]:.0%}" if name in SECTION_WEIGHTS else ""

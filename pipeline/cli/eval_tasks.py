@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.annotations.catalogue import Catalogue
     from pipeline.annotations.schema import DatasetAnnotation
 
+BFCL_TASK = "bfcl"
+"""Stands for every category of the benchmark that is scored here."""
 MAX_MAJORITY_ROWS = 20_000
 """Train rows read to find the most frequent answer."""
 
@@ -28,6 +30,8 @@ def build_eval_tasks(
 ) -> list[EvalTask]:
     """Return the named tasks, ready for `eval.harness.evaluate`.
 
+    The name `bfcl` stands for all of its categories.
+
     Raises:
         AnnotationError: A task is unknown or has no such split.
         SourceError: Its data cannot be read.
@@ -35,7 +39,7 @@ def build_eval_tasks(
     from pipeline.examples.cache import load_examples
 
     tasks = []
-    for name in names:
+    for name in without_groups(names):
         annotation = catalogue.get(name)
         examples = load_examples(annotation, split, data_root=data_root)
         tasks.append(
@@ -49,6 +53,17 @@ def build_eval_tasks(
             )
         )
     return tasks
+
+
+def without_groups(names: Sequence[str]) -> list[str]:
+    """Return task names with the benchmark's categories in the place of its own name."""
+    from eval.bfcl.categories import SCORED_CATEGORIES
+
+    found: dict[str, None] = {}
+    for name in names:
+        group = [f"{BFCL_TASK}/{category}" for category in SCORED_CATEGORIES]
+        found.update(dict.fromkeys(group if name == BFCL_TASK else [name]))
+    return list(found)
 
 
 def _majority_answer(annotation: DatasetAnnotation, data_root: Path | None) -> Json:

@@ -105,6 +105,7 @@ def evaluate_model(
         taskloom --data-root /data/mirror eval Qwen/Qwen3-0.6B --tasks pubmedqa,gue/emp_H3
         taskloom eval Qwen/Qwen3-0.6B --adapter runs/mine/adapter --tasks codah --max-rows 200
         taskloom eval http://localhost:8000/v1 --tokenizer Qwen/Qwen3-8B --tasks xlam_60k/calls
+        taskloom --data-root /data/mirror eval Qwen/Qwen3-0.6B --tasks bfcl
     """
     from pipeline.cli.eval_processes import find_launch
     from pipeline.models.quiet import quiet_libraries
@@ -294,6 +295,7 @@ def _run_in_process(job: Job, launch: Launch) -> list[Path]:
     """Evaluate the base, then the adapter on top of it."""
     from eval.backends.transformers_backend import TransformersBackend
     from pipeline.adapters.registry import check_adapter_folder, load_adapter
+    from pipeline.chat.dna import read_saved_unit
     from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
 
     if job.adapter is not None:
@@ -314,6 +316,13 @@ def _run_in_process(job: Job, launch: Launch) -> list[Path]:
     if job.adapter is not None:
         adapted = load_adapter(model, job.adapter)
         adapted.eval()
+        if (unit := read_saved_unit(job.adapter)) is not None:
+            tokenizer = load_tokenizer(
+                source,
+                revision=job.model_revision,
+                chat_template_path=job.chat_template_path,
+                dna_unit=unit,
+            )
         backend = TransformersBackend(
             adapted,
             tokenizer,
@@ -366,9 +375,12 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
 
 def _show(folders: list[Path], report_folder: Path, references: Sequence[Reference] = ()) -> None:
     from eval.leaderboard import build_leaderboard, leaderboard_table, write_leaderboard
+    from pipeline.cli.bfcl import print_benchmark_row
 
     board = build_leaderboard(folders)
     stdout.print(leaderboard_table(board))
+    for folder in folders:
+        print_benchmark_row(folder)
     report = write_leaderboard(board, report_folder, references=references)
     stdout.print(f"report: {report}", soft_wrap=True)
 

@@ -16,10 +16,12 @@ from pipeline.annotations.outcomes import RowSkipped, kind_of
 from pipeline.annotations.views import VIEWS
 from pipeline.errors import ParseError
 from pipeline.functions import corpus_text
+from pipeline.functions.bfcl_hints import with_language_hints
 from pipeline.functions.calls import calls_from_json, calls_to_json, specs_from_json, specs_to_json
 from pipeline.functions.dialogues import read_dialogue
 from pipeline.functions.granular import GRANULAR_TASKS, derive_target
 from pipeline.functions.libraries import Drop, LibraryOptions, Mask, vary_library
+from pipeline.functions.references import label_by_position
 from pipeline.types import FunctionCall, Json
 
 MAX_LITERAL_CHARACTERS = 1 << 20
@@ -38,7 +40,7 @@ def function_specs(value: Json) -> Json:
 
 
 def function_calls(value: Json, *, drop: list[str] | None = None) -> Json:
-    """Return calls in any known spelling as `[{name, arguments[, label]}]`.
+    """Return calls in any known spelling as `[{name, arguments[, label]}]`, labels by position.
 
     Args:
         value: The calls.
@@ -51,7 +53,8 @@ def function_calls(value: Json, *, drop: list[str] | None = None) -> Json:
         calls = calls_from_json(value)
     except ParseError as error:
         raise RowSkipped(f"unreadable function calls ({error.code})") from error
-    return calls_to_json(call for call in calls if call.name not in (drop or ()))
+    kept = [call for call in calls if call.name not in (drop or ())]
+    return calls_to_json(label_by_position(kept))
 
 
 def python_literal(value: Json) -> Json:
@@ -173,6 +176,18 @@ def slot_arguments(value: Json) -> Json:
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
+def bfcl_functions(value: Json, *, category: str) -> Json:
+    """Return the specs of a BFCL row with the benchmark's hints on their language.
+
+    Raises:
+        RowSkipped: A spec is not of BFCL's form.
+    """
+    try:
+        return with_language_hints(value, category)
+    except ParseError as error:
+        raise RowSkipped(f"unreadable function specs ({error.code})") from error
+
+
 def granular(value: Json, *, view: str, part: str = "target") -> Json:
     """Return one part of a row in one of the views of `pipeline.annotations.views`.
 
@@ -234,6 +249,7 @@ REGISTERED_FUNCTIONS: Mapping[str, Callable[..., Json]] = {
     "dialogue": dialogue,
     "library": library,
     "slot_arguments": slot_arguments,
+    "bfcl_functions": bfcl_functions,
 }
 """All of them, by the name that annotations use."""
 

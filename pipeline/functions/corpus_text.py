@@ -28,10 +28,10 @@ _BRACKET = re.compile(r"[\[{](?=\s*[\[{\"])")
 _NUMBERED = re.compile(r"^\s*\d{1,4}\. Name: (.+)$", re.MULTILINE)
 _DOCUMENTED = re.compile(r"^([\w.\-]+): (.*)\nParameters: (?={)", re.MULTILINE)
 _FIELD = re.compile(r"^\s*(Description|Input|Parameters|Output):[ \t]*", re.MULTILINE)
-_TOP_TOKEN = re.compile(r"\[(IN|SL):([A-Z0-9_]+)|\]|[^\s\[\]]+|\[")
+_TOP_PIECE = re.compile(r"\[(IN|SL):([A-Z0-9_]+)|\]|[^\s\[\]]+|\[")
 _SPACED_START = re.compile(r"\[[^\[\](){}\"'=,\n]{1,200}\(")
 _STRING_OR_SIGN = re.compile(
-    r'''"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+'|[\[\](){},]''', re.DOTALL
+    r""""[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+'|[\[\](){},]""", re.DOTALL
 )
 _TAGGED_CALLS = re.compile(r"<tool_call>([^<]*)</tool_call>")
 
@@ -124,21 +124,23 @@ def top_calls(text: str) -> list[FunctionCall]:
     calls: list[FunctionCall] = []
     # One entry per open bracket: kind, name, and what stands inside: slots or words.
     stack: list[tuple[str, str, dict[str, Json], list[str]]] = []
-    for match in _TOP_TOKEN.finditer(text):
-        token, kind = match.group(), match.group(1)
+    for match in _TOP_PIECE.finditer(text):
+        piece, kind = match.group(), match.group(1)
         if kind is not None:
             is_intent = kind == "IN"
-            if len(stack) >= MAX_DEPTH or (stack and (stack[-1][0] == kind)) or not (
-                stack or is_intent
+            if (
+                len(stack) >= MAX_DEPTH
+                or (stack and (stack[-1][0] == kind))
+                or not (stack or is_intent)
             ):
                 raise _no_parse(text)
             stack.append((kind, match.group(2), {}, []))
-        elif token == "[" or not stack:
+        elif piece == "[" or not stack:
             raise _no_parse(text)
-        elif token == "]":
+        elif piece == "]":
             _close(stack, calls)
         else:
-            stack[-1][3].append(token)
+            stack[-1][3].append(piece)
         if not stack and text[match.end() :].strip():
             raise _no_parse(text)
     if stack or not calls:
@@ -183,7 +185,7 @@ def _numbered_spec(name: str, body: str) -> dict[str, Json]:
     spec: dict[str, Json] = {"name": name.strip()}
     fields = list(_FIELD.finditer(body))
     ends = [match.start() for match in fields[1:]] + [len(body)]
-    for match, end in zip(fields, ends, strict=True):
+    for match, end in zip(fields, ends, strict=False):
         value = body[match.end() : end].strip()
         if match.group(1) == "Description":
             spec.setdefault("description", value)

@@ -50,6 +50,8 @@ def _glaive(value: Json) -> Iterator[Turn]:
     if not isinstance(value, str) or len(value) > MAX_CHARACTERS:
         raise _bad_turn(value)
     starts = list(_GLAIVE_TURN.finditer(value))
+    if not starts:
+        raise _bad_turn(value)
     ends = [match.start() for match in starts[1:]] + [len(value)]
     for match, end in zip(starts, ends, strict=True):
         text = value[match.end() : end].replace("<|endoftext|>", "").strip()

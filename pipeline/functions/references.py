@@ -118,6 +118,28 @@ def resolve_placeholders(calls: Sequence[FunctionCall]) -> list[FunctionCall]:
     return _label_used(resolved)
 
 
+def label_by_position(calls: Sequence[FunctionCall]) -> list[FunctionCall]:
+    """Return the calls with `var<position>` as the label of each that has one, from 1.
+
+    References follow. Some rows of NESTFUL number labels otherwise, and chat templates have no
+    place for labels, so the position must tell them.
+    """
+    current: dict[str, str] = {}
+
+    def rewrite(match: re.Match[str]) -> str:
+        label, rest = match.groups()
+        return f"${current.get(label, label)}{rest}$"
+
+    renamed: list[FunctionCall] = []
+    for position, call in enumerate(calls, start=1):
+        changed = _rewrite_arguments(call, _REFERENCE, rewrite)
+        if call.label is not None:
+            current[call.label] = f"var{position}"
+            changed = replace(changed, label=f"var{position}")
+        renamed.append(changed)
+    return renamed
+
+
 def _rewrite_arguments(
     call: FunctionCall, pattern: re.Pattern[str], rewrite: Callable[[re.Match[str]], str]
 ) -> FunctionCall:

@@ -11,7 +11,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.chat.dna import DnaReading, extend_tokenizer
 from pipeline.errors import ModelError
+from pipeline.models.dna_base import DNA_BASES, ensure_dna_base
 from pipeline.models.folder_checks import check_model_folder, check_tokenizer_folder
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def resolve_model(name: str) -> str:
     """Return the folder or hub id behind a model name.
 
     Args:
-        name: `embedded`, a model folder, or a hub id such as `Qwen/Qwen3-0.6B`.
+        name: `embedded`, a size in `DNA_BASES`, a model folder, or a hub id such as
+            `Qwen/Qwen3-0.6B`.
 
     Raises:
         ModelError: The name is neither, or the folder holds no usable model.
@@ -41,6 +44,8 @@ def resolve_model(name: str) -> str:
         from pipeline.models.embedded import ensure_embedded_base
 
         return str(ensure_embedded_base())
+    if name in DNA_BASES:
+        return str(ensure_dna_base(name))
     folder = Path(name).expanduser()
     if folder.is_dir():
         check_model_folder(folder)
@@ -56,7 +61,11 @@ def resolve_model(name: str) -> str:
 
 
 def load_tokenizer(
-    name: str, *, revision: str | None = None, chat_template_path: Path | None = None
+    name: str,
+    *,
+    revision: str | None = None,
+    chat_template_path: Path | None = None,
+    dna_unit: DnaReading | None = None,
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model; it has a padding token afterwards.
 
@@ -64,6 +73,7 @@ def load_tokenizer(
         name: As for `resolve_model`.
         revision: Commit, tag or branch on the hub.
         chat_template_path: Jinja file that replaces the model's chat template.
+        dna_unit: How DNA is read; `None` leaves it to the tokenizer.
 
     Raises:
         ModelError: The tokenizer or the template cannot be loaded.
@@ -83,6 +93,8 @@ def load_tokenizer(
         tokenizer.chat_template = _read_chat_template(chat_template_path)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = _find_pad_token(tokenizer, source)
+    if dna_unit is not None:
+        extend_tokenizer(tokenizer, dna_unit)
     return tokenizer
 
 

@@ -65,7 +65,7 @@ class ModelFields(_Fields):
     """Which base model, and in what form it is loaded."""
 
     model_name_or_path: Text
-    """`embedded`, a model folder, or a hub id."""
+    """`embedded`, a model folder, a hub id, or `dna-2m` to `dna-1b`: untrained, for DNA."""
     model_revision: Text | None = None
     """Commit, tag or branch on the hub; pin a commit to make a run repeatable."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -286,6 +286,9 @@ class DataFields(_Fields):
     decontaminate: Decontaminate = "report"
     """What becomes of training rows that repeat evaluated rows: `report` counts them, `drop`
     leaves them out, `error` refuses to train, `none` does not look."""
+    dna_unit: Literal["letters", "single", "kmer3_overlapping", "kmer3", "kmer6"] | None = None
+    """How DNA is cut into tokens; a base that lacks them learns their rows with the adapter.
+    Unset leaves it to the base's tokenizer; `letters` reads DNA as text."""
     max_length: PositiveInt = 1024
     """Tokens per row; longer contexts are shortened, answers are not."""
     packing: bool = True

@@ -14,6 +14,7 @@ from typing import cast
 
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.templates.answers import EMPTY_ANSWER, option_letter, render_answer, render_tags
+from pipeline.templates.bfcl import prompting_mode
 from pipeline.templates.guided import GUIDED_STYLES, Layout, ShownExample, ShownGuide
 from pipeline.templates.records import render_records
 from pipeline.types import (
@@ -68,9 +69,14 @@ def render_conversation(
         key=example.key,
         task=example.task,
         messages=messages,
-        tools=_tools(example, spec),
+        tools=() if _tells_functions(name, spec) else _tools(example, spec),
         context_side=_context_side(spec),
     )
+
+
+def _tells_functions(style: str, spec: TaskSpec) -> bool:
+    """Return whether a style tells the functions in words, so that they are no tools."""
+    return style == "bfcl_prompting" and spec.settings.get("checker") == "bfcl"
 
 
 def _context_side(spec: TaskSpec) -> ContextSide:
@@ -115,8 +121,9 @@ def _plain(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> W
     if spec.kind == "chat":
         return history, "", "\n".join(lines)
     if _calls_are_the_answer(spec):
-        # After earlier turns the functions and the conversation say what to do.
-        told = [spec.instruction] if spec.instruction and not history else []
+        # Without a view, or after earlier turns, the functions alone say what to do.
+        is_told = "view" in spec.settings and spec.instruction and not history
+        told = [spec.instruction] if is_told else []
         return history, "", "\n".join([*told, *lines])
     return history, "", "\n".join([spec.instruction, *lines, *_option_lines(example, spec)])
 
@@ -165,9 +172,22 @@ def _shown(worked: WorkedExample, spec: TaskSpec) -> ShownExample:
     return ShownExample("\n".join(lines), answer, worked.explanation)
 
 
+def _bfcl_prompting(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> Worded:
+    """Word a row of BFCL as its prompting mode does; other tasks as `plain` does."""
+    if spec.settings.get("checker") != "bfcl":
+        return _plain(example, spec, None)
+    history, lines = _input_lines(example, spec)
+    target = cast("dict[str, Json]", example.target)
+    prompt = prompting_mode(target.get("shown", target["functions"]))
+    if history and history[0].role == "system":
+        prompt, history = f"{prompt}\n\n{history[0].content}", history[1:]
+    return (Message(role="system", content=prompt), *history), "", "\n".join(lines)
+
+
 STYLES: dict[str, Callable[[TaskExample, TaskSpec, int | None], Worded]] = {
     "plain": _plain,
     "no_instruction": _no_instruction,
+    "bfcl_prompting": _bfcl_prompting,
     **{name: _guided(layout) for name, layout in GUIDED_STYLES.items()},
 }
 """Every style by its name."""

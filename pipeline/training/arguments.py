@@ -208,13 +208,15 @@ def check_device_options(recipe: Recipe, requested: RequestedEngine, *, has_gpu:
         refused["torch_compile"] = f"{requested.engine} changes weights between the layers"
     if requested.zero_stage == 3 or requested.engine == "FSDP":
         refused["activation_offloading"] = f"{requested.engine} moves weights itself"
+        if recipe.dna_unit != "letters":
+            refused["dna_unit"] = f"{requested.engine} cuts the rows of new tokens in pieces"
     for name, reason in refused.items():
         if getattr(recipe, name):
             raise TrainingError(
                 "TRN002",
                 f"this cannot be used here: {reason}",
                 where=name,
-                hint=f"Set `{name}: false`",
+                hint="Use DDP or ZeRO-2" if name == "dna_unit" else f"Set `{name}: false`",
             )
 
 

@@ -70,6 +70,7 @@ class Maker:
             resolve_model(recipe.model_name_or_path),
             revision=recipe.model_revision,
             chat_template_path=None if template is None else Path(template),
+            dna_unit=recipe.dna_unit,
         )
 
     def normalise(self, data: TaskData) -> tuple[Path, bool]:

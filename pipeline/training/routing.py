@@ -140,6 +140,7 @@ class AdapterRouting(TrainerCallback):
         return total.cpu(), loads
 
     def _seen_on(self, device: torch.device) -> Tensor:
-        if self._seen is None or self._seen.device != device:
+        # Made once: `cpu` and `cpu:0`, which engines use both, are different to torch.
+        if self._seen is None:
             self._seen = torch.zeros(self._num_tasks + 1, dtype=torch.float64, device=device)
         return self._seen

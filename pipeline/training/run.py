@@ -14,6 +14,7 @@ from rich.console import Console
 from transformers import TrainerCallback, set_seed
 
 from pipeline.adapters.registry import attach_adapter
+from pipeline.chat.dna import extend_tokenizer
 from pipeline.errors import OutputError, TrainingError
 from pipeline.mixture.build import build_batches
 from pipeline.mixture.plan import MixturePlan, build_plan
@@ -277,6 +278,7 @@ def _load_tokenizer(recipe: Recipe, source: str) -> PreTrainedTokenizerBase:
         source,
         revision=recipe.model_revision,
         chat_template_path=None if template is None else Path(template),
+        dna_unit=recipe.dna_unit,
     )
 
 
@@ -319,8 +321,16 @@ def _build_model(prepared: _Prepared) -> PeftModel:
         model,
         recipe.adapter_settings,
         task_names=[task.name for task in prepared.tasks],
+        new_token_ids=_new_token_ids(recipe, prepared.source),
         keep_base_dtype=keep_base_dtype,
     )
+
+
+def _new_token_ids(recipe: Recipe, source: str) -> list[int]:
+    """Return the tokens that the base's own tokenizer lacks."""
+    if recipe.dna_unit is None:
+        return []
+    return extend_tokenizer(load_tokenizer(source, revision=recipe.model_revision), recipe.dna_unit)
 
 
 def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:

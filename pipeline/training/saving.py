@@ -43,7 +43,10 @@ def save_adapter(trainer: MultiTaskTrainer, folder: Path, *, base_source: str) -
     tokenizer: PreTrainedTokenizerBase = trainer.processing_class
     with staged_folder(folder) as staged:
         model.peft_config["default"].base_model_name_or_path = base_source
-        model.save_pretrained(str(staged), state_dict=weights, is_main_process=True)
+        # What is trained of embeddings is among the weights; PEFT would add the whole table.
+        model.save_pretrained(
+            str(staged), state_dict=weights, is_main_process=True, save_embedding_layers=False
+        )
         (staged / "README.md").unlink(missing_ok=True)
         _explain_loading(staged, model.peft_config["default"])
         tokenizer.save_pretrained(str(staged))

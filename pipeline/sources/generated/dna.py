@@ -25,6 +25,9 @@ SPLICE_SITE = 30
 DONOR = "GTAAGT"
 ACCEPTOR = "TTTCTTTTCAG"
 GC_BOX = "GGGCGG"
+NEEDLES = (TATA_BOX, "CAAT", GC_BOX, "TTAGGG")
+"""One motif per class."""
+HAYSTACK_LENGTH = 120
 
 
 def promoter_tata(label: int, generator: random.Random) -> str:
@@ -65,6 +68,22 @@ def promoter_without_tata(label: int, generator: random.Random) -> str:
     return _planted(bases, GC_BOX, start)
 
 
+def needle(label: int, generator: random.Random) -> str:
+    """Return a random sequence in which the motif of the class stands once, and no other does.
+
+    After Needle-in-DNA of Omni-DNA (arXiv:2502.03499). Motifs that come about by chance, also
+    across the borders of the planted one, are drawn again.
+    """
+    motif = NEEDLES[label]
+    while True:
+        bases = "".join(generator.choices("ACGT", k=HAYSTACK_LENGTH))
+        start = generator.randrange(HAYSTACK_LENGTH - len(motif) + 1)
+        planted = _planted(bases, motif, start)
+        found = [place for name in NEEDLES for place in _places(name, planted)]
+        if found == [start]:
+            return planted
+
+
 def sequence_rows(
     make: SequenceMaker,
     num_rows: int,
@@ -89,6 +108,10 @@ def _random_bases(
         bases = "".join(generator.choices("ACGT", weights=weights, k=SEQUENCE_LENGTH))
         if without not in bases:
             return bases
+
+
+def _places(motif: str, bases: str) -> list[int]:
+    return [i for i in range(len(bases) - len(motif) + 1) if bases.startswith(motif, i)]
 
 
 def _planted(bases: str, signal: str, start: int) -> str:

@@ -24,7 +24,7 @@ from pipeline.types import Json
 Row = dict[str, Json]
 RowMaker = Callable[[Side, int, random.Random], list[Row]]
 
-MIRROR_VERSION = "1"
+MIRROR_VERSION = "2"
 """Raise whenever generated rows change: the cached mirror is named by it."""
 
 BFCL = "gorilla-llm/Berkeley-Function-Calling-Leaderboard"
@@ -136,6 +136,12 @@ CONFIGS: tuple[GeneratedConfig, ...] = (
     _GUE(config="prom_300_tata", make=_sequences(dna.promoter_tata)),
     _GUE(config="emp_H3", make=_sequences(dna.histone_mark)),
     _GUE(config="splice_reconstructed", make=_sequences(dna.splice_site, num_classes=3)),
+    GeneratedConfig(
+        dataset="taskloom/needle_in_dna",
+        make=_sequences(dna.needle, num_classes=len(dna.NEEDLES)),
+        features={"sequence": "string", "label": "int64"},
+        note="Sequences of 120 bases with one of four motifs.",
+    ),
     GeneratedConfig(
         dataset="katarinagresova/Genomic_Benchmarks_human_nontata_promoters",
         make=_sequences(dna.promoter_without_tata, column="seq"),

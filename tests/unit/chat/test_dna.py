@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.chat.dna import (
     UNIT_LENGTHS,
+    UnitIds,
     decode_units,
     dna_tokens,
     encode_units,
@@ -57,6 +58,25 @@ def test_decoding_undoes_encoding(unit) -> None:
         spans = unit_spans(sequence, unit)
         assert len(spans) == len(tokens)
         assert "".join(sequence[start:end] for start, end in spans) == sequence
+
+
+@pytest.mark.parametrize("unit", UNIT_LENGTHS)
+def test_ids_by_table_are_the_ids_of_the_tokens(unit) -> None:
+    rng = random.Random(unit)
+    ids = {token: 1000 + 3 * number for number, token in enumerate(dna_tokens(unit))}
+    units = UnitIds(unit, ids)
+    assert units.is_complete
+    sequences = ["", "A", "AC", "N", "NNNNNNN", "ACGTNACGTACG" * 9, "ACGTAC", "ACGTACN"]
+    sequences += ["".join(rng.choices("ACGTN", [9, 9, 9, 9, 1], k=k)) for k in range(1, 100)]
+    for sequence in sequences:
+        expected = [ids[token] for token in encode_units(sequence, unit)]
+        assert units.encode(sequence).tolist() == expected
+
+
+def test_ids_of_a_million_bases_are_those_of_their_pieces() -> None:
+    ids = {token: number for number, token in enumerate(dna_tokens("kmer6"))}
+    units, piece = UnitIds("kmer6", ids), "ACGTGATTACAN" * 1000
+    assert units.encode(piece * 84).tolist() == units.encode(piece).tolist() * 84
 
 
 def test_number_of_unit_tokens_is_markers_singles_and_words() -> None:

@@ -204,3 +204,74 @@ def test_a_ranking_lists_its_candidates_and_answers_with_their_letters():
         "Do it.\nQuery: How to charge?\nA. Power\nB. Screen\nC. Battery"
     )
     assert conversation.messages[-1].content == "C, A"
+
+
+def test_a_view_of_whole_calls_tells_its_instruction_before_the_request():
+    row = example({"query": "q", "functions": FUNCTIONS}, [{"name": "f", "arguments": {}}])
+    task = spec("function_calling", settings={"granular": "calls", "view": "chaining"})
+    assert user_text(render_conversation(row, task)) == f"{task.instruction}\nq"
+    plain = spec("function_calling", settings={"granular": "calls", "view": "calls"})
+    shown = render_conversation(row, replace(plain, instruction=""))
+    assert user_text(shown) == "q"
+
+
+TALK = [
+    {"role": "user", "content": "How deep?", "tool_calls": None},
+    {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"a": 1}}]},
+    {"role": "tool", "content": "12", "tool_calls": None},
+]
+
+
+def test_the_answer_to_a_result_follows_the_result():
+    task = spec("function_calling", settings={"granular": "response", "view": "response"})
+    row = example({"query": TALK, "functions": FUNCTIONS}, "12 metres.")
+    messages = render_conversation(row, task).messages
+    assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant"]
+    assert messages[1].tool_calls == (FunctionCall(name="f", arguments={"a": 1}),)
+    assert messages[-1].content == "12 metres."
+
+
+def test_calls_and_results_beside_a_request_in_words_become_turns():
+    task = spec("function_calling", settings={"granular": "response", "view": "response"})
+    inputs = {
+        "query": "How deep?",
+        "functions": FUNCTIONS,
+        "calls": [{"name": "f", "arguments": {"a": 1}, "label": "var1"}],
+        "results": [{"metres": 12}],
+    }
+    messages = render_conversation(example(inputs, "12 metres."), task).messages
+    assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant"]
+    assert messages[2].content == '{"metres": 12}'
+    assert messages[1].tool_calls[0].label is None
+
+
+def test_an_instruction_after_earlier_turns_makes_no_second_turn_of_the_user():
+    task = spec("function_calling", settings={"granular": "names"})
+    row = example({"query": TALK[:1], "functions": FUNCTIONS}, ["f"])
+    messages = render_conversation(row, task).messages
+    assert [message.role for message in messages] == ["user", "assistant"]
+    assert messages[0].content == f"{task.instruction}\nHow deep?"
+
+
+def test_the_prompting_mode_of_the_benchmark_tells_functions_in_words():
+    shown = [{"name": "f", "description": "Does it.", "parameters": {"type": "dict"}}]
+    target = {"category": "multiple", "ground_truth": [], "functions": [], "shown": shown}
+    task = spec("function_calling", settings={"granular": "calls", "checker": "bfcl"})
+    question = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Do it."}]
+    row = example({"query": question, "functions": FUNCTIONS}, target)
+    conversation = render_conversation(row, task, style="bfcl_prompting")
+    system, user, _ = conversation.messages
+    assert conversation.tools == ()
+    assert user.content == "Do it."
+    assert system.content.endswith("\n\n\nBe kind.")
+    assert json.dumps(shown, indent=4) in system.content
+    alone = example({"query": question[1:], "functions": FUNCTIONS}, target)
+    messages = render_conversation(alone, task, style="bfcl_prompting").messages
+    assert [message.role for message in messages] == ["system", "user", "assistant"]
+
+
+def test_the_prompting_mode_words_other_tasks_plainly():
+    row = example({"query": "q", "functions": FUNCTIONS}, ["f"])
+    task = spec("function_calling", settings={"granular": "names"})
+    plain, prompted = (render_conversation(row, task, style=s) for s in ("plain", "bfcl_prompting"))
+    assert plain == prompted

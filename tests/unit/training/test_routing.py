@@ -175,3 +175,12 @@ def test_a_step_that_is_not_made_moves_no_bias(tmp_path, tasks):
     assert sum(float(each.sum()) for each in routing.statistics()) > 0
     routing.restore_statistics(statistics)
     assert sum(float(each.sum()) for each in routing.statistics()) == 0
+
+
+def test_tasks_are_counted_alike_on_devices_that_only_spell_themselves_differently(tasks, tmp_path):
+    recipe = make_recipe(tmp_path, adapter={"type": "mtlora", "task_rank": 2})
+    trainer = make_trainer(recipe, tasks)
+    routing = trainer._routing
+    routing.note_tasks(torch.tensor([[0, 0, 2, -1]]))
+    seen, _ = routing._drain(torch.device("cpu", 0))
+    assert seen.tolist() == [2, 0, 1, 1]

@@ -1,0 +1,54 @@
+"""The leaderboard row of an evaluated run, and the name that stands for all categories."""
+
+from __future__ import annotations
+
+import json
+
+from eval.bfcl.categories import SCORED_CATEGORIES
+from eval.results import RESULTS_NAME, SCHEMA_VERSION
+from pipeline.annotations.catalogue import load_catalogue
+from pipeline.cli.bfcl import print_benchmark_row
+from pipeline.cli.eval_tasks import without_groups
+from pipeline.cli.shared import stdout
+
+
+def write_results(folder, tasks):
+    entries = {
+        name: {
+            "settings": {"checker": checker} if checker else {},
+            "headline": "m",
+            "metrics": {"m": {"value": value, "standard_error": 0.0}},
+            "num_rows": num_rows,
+        }
+        for name, checker, value, num_rows in tasks
+    }
+    value = {"schema_version": SCHEMA_VERSION, "tasks": entries}
+    (folder / RESULTS_NAME).write_text(json.dumps(value))
+
+
+def printed(folder):
+    with stdout.capture() as capture:
+        print_benchmark_row(folder)
+    return capture.get()
+
+
+def test_the_name_of_the_benchmark_stands_for_every_category_that_is_scored():
+    names = without_groups(["codah", "bfcl", "bfcl/multiple"])
+    assert names == ["codah", *(f"bfcl/{category}" for category in SCORED_CATEGORIES)]
+    assert all(name in load_catalogue() for name in names)
+
+
+def test_a_run_with_categories_prints_the_row_and_says_what_was_not_run(tmp_path):
+    tasks = [("bfcl/irrelevance", "bfcl", 0.5, 240), ("bfcl/live_irrelevance", "bfcl", 1.0, 20)]
+    write_results(tmp_path, [*tasks, ("codah", None, 0.1, 5)])
+    text = printed(tmp_path)
+    assert "75.00%" in text  # the irrelevance section
+    assert "7.50%" in text  # a tenth of it is the overall
+    assert "20 of 884" in text
+    assert "multi_turn_base" in text
+    assert "codah" not in text
+
+
+def test_a_run_without_categories_prints_nothing(tmp_path):
+    write_results(tmp_path, [("codah", None, 0.1, 5)])
+    assert printed(tmp_path) == ""
