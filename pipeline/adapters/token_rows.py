@@ -91,8 +91,9 @@ def _input_table(model: PreTrainedModel) -> str:
 
 def _saved_rows(model: PreTrainedModel, folder: Path) -> int:
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as weights:
-        tables = [key for key in weights.keys() if key.endswith(f".{_input_table(model)}.weight")]
-        return max((weights.get_slice(key).get_shape()[0] for key in tables), default=0)
+        names = list(weights.keys())
+        tables = [name for name in names if name.endswith(f".{_input_table(model)}.weight")]
+        return max((weights.get_slice(name).get_shape()[0] for name in tables), default=0)
 
 
 def trained_token_ids(config: PeftConfig) -> tuple[int, ...]:

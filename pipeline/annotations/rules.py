@@ -174,7 +174,9 @@ def _configs(annotation: DatasetAnnotation) -> Iterator[Problem]:
             hint = "Give it one under `per_config`: {NAME: {id: ...}}"
             yield Problem(("source", "config", position), "ANN146", message, hint)
     if re.search(r"[{}]", annotation.id.replace("{config}", "").replace("{view}", "")):
-        yield Problem(("id",), "ANN146", "an id has no placeholders but `{config}` and `{view}`")
+        yield Problem(
+            ("id",), "ANN146", "the only placeholders of an id are `{config}` and `{view}`"
+        )
     for name in annotation.per_config:
         if name not in listed:
             message = f"no config {excerpt(name)} under `source`"

@@ -127,7 +127,9 @@ def fields_of_view(view: str, fields: Mapping[str, Expression]) -> dict[str, Exp
         fields: `query`, `functions`, `target` (the calls), and for `response` also `response`
             and, where there are, `results`.
     """
-    given = {"calls": fields["target"], "functions": fields["functions"]}
+    given = {"calls": fields["target"]}
+    if view == "parameters":
+        given["functions"] = fields["functions"]
     if view == "response":
         given["response"] = fields["response"]
     row = Record(given)

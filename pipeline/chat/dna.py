@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -18,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import AddedToken
 
+from pipeline.annotations.sequences import reverse_complement
 from pipeline.errors import ChatError, did_you_mean
 from pipeline.files import read_json
+from pipeline.types import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -224,6 +227,21 @@ def unit_spans(sequence: str, unit: DnaUnit) -> list[tuple[int, int]]:
         itertools.accumulate(len(token) - len("<dna_>") for token in encode_units(sequence, unit))
     )
     return list(zip([0, *ends], ends, strict=False))
+
+
+def other_strand(conversation: Conversation) -> Conversation:
+    """Return a conversation with the reverse complement of every sequence in it."""
+    messages = (
+        replace(
+            message,
+            content=DNA_SPAN.sub(
+                lambda found: f"{DNA_START}{reverse_complement(found[1])}{DNA_END}",
+                message.content,
+            ),
+        )
+        for message in conversation.messages
+    )
+    return replace(conversation, messages=tuple(messages))
 
 
 def split_dna(text: str) -> list[tuple[str, bool]]:

@@ -1,11 +1,13 @@
-"""`taskloom adapters`: what can be done with a trained multi-task adapter."""
+"""`taskloom adapters`: the types there are, and what can be done with a trained one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.cli.shared import stderr, stdout
 from pipeline.errors import AdapterError
@@ -14,14 +16,102 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
 
+    from pipeline.adapters.parameter_counts import AdapterSize
     from pipeline.recipe import Recipe
+    from pipeline.recipe.schema import AdapterType
 
 app = typer.Typer(help="Multi-task adapters.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `export` a verb of its own."""
+@app.command(name="list")
+def list_types(
+    model: Annotated[
+        str, typer.Argument(help="Base: embedded, a model folder, or a hub id.")
+    ] = "embedded",
+    *,
+    r: Annotated[int, typer.Option("--r", min=1, help="Ranks of each adapted layer.")] = 64,
+    num_active_ranks: Annotated[
+        int | None, typer.Option(min=1, help="Ranks a token uses, for smora and moe_lora.")
+    ] = None,
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks, for types that know tasks.")] = 8,
+    target_modules: Annotated[
+        str, typer.Option(help="Modules that get an adapter, as `lora_target_modules`.")
+    ] = "all-linear",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the numbers to this file.")
+    ] = None,
+) -> None:
+    """List the adapter types with their numbers of weights on a base; no weights are loaded.
+
+    Trainable: what the optimizer moves. Activated: what one token goes through. Router: what
+    decides it. Beside them the rank of the plain LoRA with as many trainable weights.
+
+    Examples:
+        taskloom adapters list
+        taskloom adapters list Qwen/Qwen3-8B --r 64 --num-active-ranks 8 --json sizes.json
+    """
+    from pipeline.files import write_json
+    from pipeline.models.quiet import quiet_libraries
+
+    quiet_libraries()
+    with stderr.status("counting"):
+        found = _sizes(model, r, num_active_ranks, tasks=tasks, target_modules=target_modules)
+    sizes = [size.to_json() for size, _ in found if size is not None]
+    if json_file is not None:
+        write_json(json_file, {"model": model, "types": [*sizes]})
+    table = Table(title=Text(f"{model}, {r} ranks, {tasks} tasks"))
+    table.add_column("type")
+    for heading in ("trainable", "activated", "router", "equal LoRA"):
+        table.add_column(heading, justify="right")
+    table.add_column("what a token uses")
+    for kind, (size, words) in zip(_WORDS, found, strict=True):
+        if size is None:
+            table.add_row(kind, "-", "-", "-", "-", words)
+            continue
+        numbers = (size.trainable, size.activated, size.router)
+        shown = (f"{number:,}" for number in numbers)
+        table.add_row(kind, *shown, f"r={size.equal_lora_rank}", words)
+    stdout.print(table)
+
+
+_WORDS = {
+    "lora": "all ranks",
+    "smora": "a few ranks, by token",
+    "moe_lora": "a few blocks of ranks, by token",
+    "hydra": "one A, a mixture of B, by token",
+    "mtlora": "shared ranks and its task's own",
+    "mtl_lora": "one A, its task's matrix and mixture of B",
+}
+
+
+def _sizes(
+    model: str, r: int, num_active_ranks: int | None, *, tasks: int, target_modules: str
+) -> list[tuple[AdapterSize | None, str]]:
+    """Return size and words of each type; words say why where a type has no such rank."""
+    from pipeline.adapters.parameter_counts import measure_adapter
+    from pipeline.models.loading import build_skeleton
+    from pipeline.recipe.schema import AdapterSettings
+
+    base = build_skeleton(model)
+    names = [f"task {number}" for number in range(tasks)]
+    modules = target_modules.split(",")
+    found: list[tuple[AdapterSize | None, str]] = []
+    for kind, words in _WORDS.items():
+        chosen = num_active_ranks if kind in {"smora", "moe_lora"} else None
+        settings = AdapterSettings(
+            type=cast("AdapterType", kind),
+            rank=r,
+            num_active_ranks=chosen,
+            target_modules=target_modules if len(modules) == 1 else tuple(modules),
+        )
+        try:
+            found.append((measure_adapter(base, settings, names), words))
+        except AdapterError as error:
+            # Where plain LoRA does not fit either, the modules are wrong, not the rank.
+            if kind == "lora":
+                raise
+            found.append((None, error.message.rpartition("model: ")[2]))
+    return found
 
 
 @app.command()

@@ -59,6 +59,8 @@ class Job:
     max_batch_tokens: int | None
     loading: dict[str, object]
     """Options of `load_model`."""
+    average_strands: bool = False
+    """Whether DNA is read on both strands, where the task allows it."""
     server: ServerOptions | None = None
     """Asked in place of a model in this process."""
 
@@ -234,6 +236,7 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
         kind=data_root_kind(given, data_root),
         max_rows=evaluation.max_rows,
         request=evaluation.request,
+        average_strands=evaluation.average_strands,
         style=recipe.style,
         function_format=recipe.function_format,
         max_batch_tokens=evaluation.batch_tokens,
@@ -334,11 +337,20 @@ def _run_in_process(job: Job, launch: Launch) -> list[Path]:
     return folders
 
 
+def _on_both_strands(job: Job, backend: Backend) -> Backend:
+    from eval.backends.both_strands import BothStrands
+
+    specs = [task.spec for task in job.tasks]
+    alike = {spec.id for spec in specs if spec.settings.get("reverse_complement")}
+    return BothStrands(backend, alike) if job.average_strands and alike else backend
+
+
 def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
     from eval.harness import answer_share, evaluate
     from eval.progress import RichProgress
     from eval.tasks import Asking, RequestChoice
 
+    backend = _on_both_strands(job, backend)
     folder = job.folder / name
     request = job.request if job.server is None else request_kind(job.request, job.server)
     asking = Asking(

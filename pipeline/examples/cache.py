@@ -74,8 +74,7 @@ def load_examples(
         max_rows: At most so many examples, chosen by a hash of their position and `seed`, after
             the annotation's own cap. Labels never depend on it.
         seed: Of `max_rows`.
-        evenly: Choose the `max_rows` examples evenly over the classes, see `choose_evenly`, and not
-            by their hash alone.
+        evenly: Choose the `max_rows` examples evenly over the classes, see `choose_evenly`.
         num_proc: Processes that normalise a large source; see `automatic_num_proc` for `None`.
             The examples are the same however many there are.
         progress: Told how far the normalising is; not called for what is cached.

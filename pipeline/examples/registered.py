@@ -22,7 +22,7 @@ from pipeline.functions.dialogues import read_dialogue
 from pipeline.functions.granular import GRANULAR_TASKS, derive_target
 from pipeline.functions.libraries import Drop, LibraryOptions, Mask, vary_library
 from pipeline.functions.references import label_by_position
-from pipeline.types import FunctionCall, Json
+from pipeline.types import FunctionCall, FunctionSpec, Json
 
 MAX_LITERAL_CHARACTERS = 1 << 20
 
@@ -155,11 +155,24 @@ def library(
     row = cast("dict[str, Json]", value)
     options = LibraryOptions(size=size, shuffle=shuffle, mask=mask, drop=drop, abstain=abstain)
     try:
-        specs, calls = specs_from_json(row["functions"]), calls_from_json(row["calls"])
-        shown, made = vary_library(specs, calls, options)
+        shown, made = vary_library(_inner_specs(row), calls_from_json(row["calls"]), options)
     except ParseError as error:
         raise RowSkipped(f"unreadable library ({error.code})") from error
+    except (KeyError, TypeError) as error:
+        raise RowSkipped("a library without functions and calls") from error
     return specs_to_json(shown) if part == "functions" else calls_to_json(made)
+
+
+def _inner_specs(row: dict[str, Json]) -> list[FunctionSpec]:
+    """Return specs that are in the inner form already; reading them anew takes most of the time."""
+    return [
+        FunctionSpec(
+            name=cast("str", spec["name"]),
+            description=cast("str", spec["description"]),
+            parameters=cast("dict[str, Json]", spec["parameters"]),
+        )
+        for spec in cast("list[dict[str, Json]]", row["functions"])
+    ]
 
 
 def slot_arguments(value: Json) -> Json:
@@ -192,7 +205,8 @@ def granular(value: Json, *, view: str, part: str = "target") -> Json:
     """Return one part of a row in one of the views of `pipeline.annotations.views`.
 
     Args:
-        value: `{calls, functions}`, for the view `response` with the text under `response`.
+        value: `{calls}`; for the part `functions` also `functions`, for the view `response` the
+            text under `response`.
         view: The view.
         part: `target`; `calls`: those that are already made, null without any; `functions`:
             those of the calls.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.files import cache_root, is_complete_folder, sha256_of_json, staged_folder
+from pipeline.types import Json
 
 _HEAD_WIDTH = 64
 _VERSION = 1
@@ -47,7 +48,7 @@ def ensure_dna_base(name: str, *, seed: int = 0) -> Path:
         OutputError: The cache folder cannot be written.
     """
     size = DNA_BASES[name]
-    shape = [_VERSION, size.num_layers, size.hidden_size, seed]
+    shape: list[Json] = [_VERSION, size.num_layers, size.hidden_size, seed]
     folder = cache_root() / "dna-base" / f"{name}-{sha256_of_json(shape)[:12]}"
     if not is_complete_folder(folder):
         with staged_folder(folder) as staged:

@@ -165,6 +165,29 @@ def load_model(
     return model
 
 
+def build_skeleton(name: str, *, revision: str | None = None) -> PreTrainedModel:
+    """Return a causal language model of the right shapes without weights; takes no memory.
+
+    Args:
+        name: As for `resolve_model`; only the configuration is read, so a folder needs no weights.
+        revision: Commit, tag or branch on the hub.
+
+    Raises:
+        ModelError: The configuration cannot be read.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = name if (Path(name) / "config.json").is_file() else resolve_model(name)
+    try:
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        raise _loading_error(source, "model", error) from error
+    return model
+
+
 def build_quantization_config(
     *,
     load_in_4bit: bool,

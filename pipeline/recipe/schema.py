@@ -247,6 +247,8 @@ class EvaluationSettings(_Fields):
     """Whether the model without the adapter is scored too."""
     request: Literal["auto", "generate", "choices"] = "auto"
     """Write the answer, or pick the likeliest of a row's choices; `auto` goes by the task."""
+    average_strands: bool = False
+    """Score choices on both strands of DNA, where the task says that they mean the same."""
 
 
 def _as_entry(value: object) -> object:
@@ -289,11 +291,13 @@ class DataFields(_Fields):
     dna_unit: Literal["letters", "single", "kmer3_overlapping", "kmer3", "kmer6"] | None = None
     """How DNA is cut into tokens; a base that lacks them learns their rows with the adapter.
     Unset leaves it to the base's tokenizer; `letters` reads DNA as text."""
+    other_strand_share: Fraction = 0.0
+    """Share of training rows read on the other strand, chosen by a hash of the row, of the tasks
+    whose strands mean the same."""
     max_length: PositiveInt = 1024
     """Tokens per row; longer contexts are shortened, answers are not."""
     packing: bool = True
     """Put several examples into one row, with attention kept apart. TRL's default is false."""
-
 
     def train_rows_of(self, entry: TaskEntry) -> int | None:
         """Return how many examples of a task are trained on at most; `None` for all."""

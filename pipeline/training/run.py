@@ -49,6 +49,7 @@ from pipeline.training.progress import ProgressDisplay, describe_event
 from pipeline.training.recipe_record import RecipeRecord
 from pipeline.training.records import MetricsFile
 from pipeline.training.resuming import choose_checkpoint
+from pipeline.training.routing_record import RoutingRecord
 from pipeline.training.row_finder import row_keys
 from pipeline.training.row_manifest import write_row_manifest
 from pipeline.training.run_folder import RunFolder
@@ -112,6 +113,12 @@ class _Prepared:
         """The group of processes."""
         return self.arguments.distributed_state
 
+    @property
+    def routing(self) -> RoutingRecord | None:
+        """What adds up the loads of experts; `None` without a multi-task adapter."""
+        part = self.parts.get("routing")
+        return part if isinstance(part, RoutingRecord) else None
+
 
 def run_training(recipe: Recipe, console: Console | None = None) -> RunResult:
     """Train the adapter that `recipe` describes; every process of a launch calls this.
@@ -153,6 +160,7 @@ def _run(recipe: Recipe, console: Console, signals: StopSignals) -> RunResult:
     outcome = _train(trainer, prepared)
     seconds = time.monotonic() - started
     save_adapter(trainer, prepared.run_folder.adapter, base_source=prepared.source)
+    run_together(prepared.state, lambda: _write_routing(prepared))
     return RunResult(
         folder=prepared.run_folder.path,
         adapter=prepared.run_folder.adapter,
@@ -181,6 +189,8 @@ def _prepare(recipe: Recipe) -> _Prepared:
     parts: dict[str, CheckpointPart] = {"recipe": record, "data": batches}
     if (policy := dynamic_rates(recipe, batches)) is not None:
         parts["mixture_policy"] = policy
+    if recipe.adapter.type != "lora":
+        parts["routing"] = RoutingRecord([task.name for task in tasks])
     if (patience := recipe.early_stopping_patience) is not None:
         parts["early_stopping"] = EarlyStopping(recipe.metric_for_best_model, patience)
     if (checkpoint := found.path) is not None:
@@ -231,6 +241,7 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
 
     validation = _validation_batches(prepared) if recipe.eval_strategy != "no" else []
     model = run_together(prepared.state, lambda: _build_model(prepared))
+    routing = prepared.routing
     # What adds to a log goes before what writes it.
     callbacks = [part for part in prepared.parts.values() if isinstance(part, TrainerCallback)]
     trainer = MultiTaskTrainer(
@@ -251,6 +262,7 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
         longest_batch=longest_micro_batch(batches),
         signals=signals,
         on_event=on_event,
+        on_loads=None if routing is None else routing.on_loads,
     )
     requested = RequestedEngine.from_environment(os.environ)
     check_engine(requested, trainer.accelerator, mixed_precision=precision_of(arguments))
@@ -359,6 +371,11 @@ def _start(prepared: _Prepared, environment: Json, plan: MixturePlan) -> None:
         report["overlap"] = leakage_to_json(prepared.recipe, prepared.leakage)
         prepared.run_folder.start(prepared.recipe, environment, report, first_step=first_step)
         write_row_manifest(prepared.recipe, prepared.run_folder.path)
+
+
+def _write_routing(prepared: _Prepared) -> None:
+    if prepared.routing is not None and prepared.state.is_main_process:
+        prepared.routing.write(prepared.run_folder.routing, prepared.run_folder.adapter)
 
 
 def _show_plan(console: Console, plan: MixturePlan, prepared: _Prepared) -> None:

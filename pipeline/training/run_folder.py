@@ -1,6 +1,7 @@
 """The folder of one run: recipe, environment, data report, metrics, checkpoints, adapter.
 
     recipe.resolved.yaml  environment.json  data_report.json  metrics.jsonl  checkpoint-*/  adapter/
+    routing.json, where a router was trained
 
 Guaranteed: nothing is written before the run is known to be able to start; every file but
 `metrics.jsonl`, which grows line by line, is whole or absent.
@@ -25,6 +26,7 @@ RECIPE_FILE = "recipe.resolved.yaml"
 ENVIRONMENT_FILE = "environment.json"
 DATA_REPORT_FILE = "data_report.json"
 METRICS_FILE = "metrics.jsonl"
+ROUTING_FILE = "routing.json"
 ADAPTER_FOLDER = "adapter"
 STOPPED_FILE = "stopped.json"
 """There after a signal, until the run goes on; a batch script requeues on it."""
@@ -46,6 +48,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """One JSON object per logged step."""
         return self.path / METRICS_FILE
+
+    @property
+    def routing(self) -> Path:
+        """How the experts of the adapter were used; there only where a router was trained."""
+        return self.path / ROUTING_FILE
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -101,7 +108,8 @@ class RunFolder:
         with output_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.path)
-            (self.path / STOPPED_FILE).unlink(missing_ok=True)
+            for name in (STOPPED_FILE, ROUTING_FILE):
+                (self.path / name).unlink(missing_ok=True)
             self._keep_metrics(first_step)
             stale = [self.adapter] if first_step else [self.adapter, *self.checkpoints]
             for folder in stale:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import pipeline
 from pipeline.annotations import DatasetAnnotation
+from pipeline.chat.dna import other_strand
 from pipeline.errors import PipelineError, PipelineErrors, raise_all
 from pipeline.examples.cache import load_examples, open_tables
 from pipeline.examples.normalise import splits_made
@@ -129,6 +130,7 @@ def load_source(recipe: Recipe, data: TaskData) -> TokenSource:
         "style": recipe.style,
         "function_format": recipe.function_format,
         "loss_on": [*sorted(recipe.loss_on)],
+        "other_strand": [recipe.other_strand_share, recipe.seed * bool(recipe.other_strand_share)],
         "code": _text_code_fingerprint(),
     }
     return TokenSource(
@@ -179,7 +181,17 @@ def _render(example: TaskExample, *, recipe: Recipe, spec: TaskSpec) -> Conversa
         style=recipe.style,
         render_calls=None if dialect is None else dialect.render,
     )
+    if _is_other_strand(example, spec, recipe):
+        conversation = other_strand(conversation)
     return select_loss(conversation, example, spec, recipe.loss_on)
+
+
+def _is_other_strand(example: TaskExample, spec: TaskSpec, recipe: Recipe) -> bool:
+    """Return whether a training row is read on its other strand; the same in every run."""
+    if not recipe.other_strand_share or not spec.settings.get("reverse_complement"):
+        return False
+    draw = int(sha256_of_json([recipe.seed, example.key])[:12], 16) / 16**12
+    return example.split == "train" and draw < recipe.other_strand_share
 
 
 def _plain(spec: TaskSpec) -> dict[str, object]:

@@ -470,6 +470,14 @@ def check_constant_answers(task, texts, folder):
             assert metrics["accuracy"].value == pytest.approx(counts[constant] / len(texts))
 
 
+BELOW_ONE_FOR_ORACLES = {
+    "soft_accuracy",  # the share of votes for the answer, which is rarely all of them
+    "box_compat_exact_match",  # whole answers against single pieces of the target, as published
+    "box_compat_f1",
+    "box_compat_rouge_l",
+}
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not real_tasks(), reason="no mirror of public data: set TASKLOOM_DATA_ROOT")
 @pytest.mark.parametrize("name", real_tasks())
@@ -477,7 +485,12 @@ def test_oracle_answers_are_all_right_and_shuffled_ones_are_chance(name, tmp_pat
     task = load_real_task(name)
     texts = {row.key: oracle_text(row, task.spec) for row in task.examples}
     oracle = evaluate(GivenBackend(texts, name="oracle"), [task], output_folder=tmp_path / "o")
-    values = {metric: value.value for metric, value in oracle.tasks[0].metrics.items()}
+    values = {
+        metric: value.value
+        for metric, value in oracle.tasks[0].metrics.items()
+        if metric not in BELOW_ONE_FOR_ORACLES
+    }
+    assert values
     assert values == pytest.approx(dict.fromkeys(values, 1.0))
     assert not oracle.tasks[0].failures
     shuffled = list(texts.values())

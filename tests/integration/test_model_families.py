@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 
 from pipeline.adapters.registry import load_adapter
-from pipeline.errors import TrainingError
+from pipeline.errors import CheckpointError, TrainingError
 from pipeline.models.loading import load_model, load_tokenizer
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.training import run as run_module
@@ -195,7 +195,7 @@ def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path, mirror):
     ).read_bytes()
 
 
-def test_going_on_with_other_data_is_refused(tmp_path, mirror):
+def test_going_on_with_another_recipe_is_refused(tmp_path, mirror):
     base = save_tiny_model(tmp_path / "base", "embedded")
     fields = {"save_strategy": "steps", "save_steps": 2}
     run_training(make_recipe(base, mirror, tmp_path / "run", **fields))
@@ -203,7 +203,7 @@ def test_going_on_with_other_data_is_refused(tmp_path, mirror):
     other = make_recipe(
         base, mirror, tmp_path / "other", seed=7, resume_from_checkpoint=checkpoint, **fields
     )
-    with pytest.raises(Exception, match="MIX005"):
+    with pytest.raises(CheckpointError, match=r"differs in: seed.*CKP004"):
         run_training(other)
     assert not (tmp_path / "other").exists()
 
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path, mirror):
     recipe = make_recipe(
         base, mirror, tmp_path / "run", resume_from_checkpoint=str(tmp_path / "nowhere")
     )
-    with pytest.raises(TrainingError, match=r"nowhere: this is no checkpoint folder.*\[TRN007\]"):
+    with pytest.raises(CheckpointError, match=r"nowhere: this is no whole checkpoint.*\[CKP001\]"):
         run_training(recipe)
 
 

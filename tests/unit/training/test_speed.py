@@ -7,7 +7,12 @@ import torch
 
 from pipeline.errors import TrainingError
 from pipeline.training import trainer as trainer_module
-from pipeline.training.arguments import build_training_arguments, check_packages
+from pipeline.training.arguments import (
+    build_training_arguments,
+    check_device_options,
+    check_packages,
+)
+from pipeline.training.guards import RequestedEngine
 from pipeline.training.speed import flops_per_token, peak_flops, utilisation
 from tests.fixtures.tiny_runs import make_model, make_recipe, make_tasks, make_trainer
 
@@ -50,6 +55,21 @@ def test_a_missing_kernel_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"'liger-kernel'.*\[TRN011\]"):
         check_packages(make_recipe(tmp_path, use_liger_kernel=True))
+
+
+@pytest.mark.parametrize(("stage", "fsdp"), [("3", ""), ("", "true")])
+def test_new_tokens_are_refused_where_weights_are_cut_in_pieces(tmp_path, stage, fsdp):
+    environment = {
+        "ACCELERATE_USE_DEEPSPEED": "true" if stage else "false",
+        "ACCELERATE_DEEPSPEED_ZERO_STAGE": stage,
+        "ACCELERATE_USE_FSDP": fsdp or "false",
+    }
+    engine = RequestedEngine.from_environment(environment)
+    recipe = make_recipe(tmp_path, dna_unit="kmer6")
+    with pytest.raises(TrainingError, match=r"dna_unit: this cannot.*Use DDP or ZeRO-2.*TRN002"):
+        check_device_options(recipe, engine, has_gpu=True)
+    check_device_options(make_recipe(tmp_path, dna_unit="letters"), engine, has_gpu=True)
+    check_device_options(recipe, RequestedEngine.from_environment({}), has_gpu=True)
 
 
 def test_compiling_under_a_sharding_engine_is_refused(tmp_path):

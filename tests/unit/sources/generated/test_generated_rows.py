@@ -174,3 +174,12 @@ def test_functions_are_named_like_python_identifiers():
     for row in rows_of(functions.xlam_rows, "once"):
         for tool in json.loads(row["tools"]):
             assert isinstance(ast.parse(tool["name"], mode="eval").body, ast.Name)
+
+
+def test_a_needle_stands_once_and_no_other_motif_does():
+    rows = dna.sequence_rows(dna.needle, 400, random.Random(3), num_classes=len(dna.NEEDLES))
+    for row in rows:
+        counts = [len(re.findall(f"(?={motif})", row["sequence"])) for motif in dna.NEEDLES]
+        assert counts == [int(label == row["label"]) for label in range(len(dna.NEEDLES))]
+        assert len(row["sequence"]) == dna.HAYSTACK_LENGTH
+    assert set(Counter(row["label"] for row in rows).values()) == {100}
