@@ -14,6 +14,8 @@ from eval.leaderboard.details import TaskDetails
 from eval.leaderboard.extra_sections import extra_sections
 from eval.leaderboard.extras import Extras
 from eval.leaderboard.markup import Html, element
+from eval.leaderboard.routing import RoutingReport
+from eval.leaderboard.routing_section import routing_section
 from eval.leaderboard.script import SCRIPT
 from eval.leaderboard.style import STYLE
 from eval.leaderboard.table_section import short_name, table_section
@@ -29,6 +31,8 @@ def build_page(
     details: Sequence[TaskDetails],
     curves: Sequence[TrainingCurves],
     extras: Extras,
+    *,
+    routing: Sequence[RoutingReport] = (),
 ) -> str:
     """Return the page as HTML text."""
     colour = colours(board.runs)
@@ -41,6 +45,7 @@ def build_page(
             *extra_sections(board, extras),
             tasks_section(board, details, colour),
             *(_curves_section(item, board) for item in curves),
+            *(routing_section(item) for item in routing),
             _method_section(board, colour),
         ),
         _foot(),

@@ -11,6 +11,7 @@ from eval.leaderboard.details import build_details
 from eval.leaderboard.extras import build_extras
 from eval.leaderboard.page import build_page
 from eval.leaderboard.references import Reference
+from eval.leaderboard.routing import find_routing
 from eval.leaderboard.tables import leaderboard_csv
 from pipeline.files import write_json, write_text
 
@@ -37,7 +38,8 @@ def write_leaderboard(
         OutputError: The folder cannot be written.
     """
     extras = build_extras(board, references)
-    page = build_page(board, build_details(board), find_curves(board.runs), extras)
+    curves, routing = find_curves(board.runs), find_routing(board.runs)
+    page = build_page(board, build_details(board), curves, extras, routing=routing)
     write_json(folder / JSON_NAME, board.to_json() | extras.to_json())
     write_text(folder / CSV_NAME, leaderboard_csv(board))
     write_text(folder / REPORT_NAME, page)

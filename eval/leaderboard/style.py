@@ -203,6 +203,21 @@ dd { margin: 0; overflow-wrap: anywhere; }
   vertical-align: middle; margin-right: 6px; }
 .key.validation { border-top: 2px dashed var(--run-3); }
 
+.usages { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(480px, 100%), 1fr));
+  gap: 14px; margin: 14px 0; }
+.usage { background: var(--surface); border: 1px solid var(--line); border-radius: 12px;
+  padding: 12px 14px; min-width: 0; font-size: 13px; }
+.usage > p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 12px;
+  margin-bottom: 10px; }
+.usage > p span:first-child { font-weight: 600; overflow-wrap: anywhere; }
+.usage .bars { gap: 3px 12px; }
+.cells { display: block; width: 100%; height: 16px; border-radius: 3px; }
+.cells line { stroke: var(--ink); stroke-width: 1.5; }
+.u0 { fill: var(--sunken); }
+.u1 { fill: rgba(var(--heat), 0.12); } .u2 { fill: rgba(var(--heat), 0.28); }
+.u3 { fill: rgba(var(--heat), 0.5); } .u4 { fill: rgba(var(--heat), 0.75); }
+.u5 { fill: rgb(var(--heat)); }
+
 .method th, .method td { text-align: left; padding: 7px 14px; font-size: 13px;
   border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere;
   min-width: 130px; }

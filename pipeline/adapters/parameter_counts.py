@@ -21,7 +21,7 @@ from pipeline.recipe.schema import AdapterSettings
 from pipeline.types import Json
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from pipeline.adapters.routed_layer import RoutedLinear
@@ -88,7 +88,7 @@ def _count_router_and_inactive(model: nn.Module) -> tuple[int, int]:
         plan = layer.plans[adapter]
         if adapter in layer.routed_router:
             # Shared by several layers under `share_router`.
-            shared = layer.routed_router[adapter].weight
+            shared = cast("Tensor", layer.routed_router[adapter].weight)
             routers[id(shared)] = shared.numel()
         logits = _task_logits(layer, adapter)
         routers[id(layer)] = logits

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
-from rich import box
-from rich.table import Table
 
 from pipeline.cli.online import run_online
 from pipeline.cli.shared import Settings, catalogue_of, settings_of, stderr, stdout
@@ -173,13 +171,8 @@ def list_tasks(
     if as_json:
         stdout.print_json(json.dumps([_entry(task) for task in tasks]))
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("task", "family", "kind"):
-        table.add_column(name, no_wrap=True)
-    for name in ("dataset", "licence", "verified"):
-        table.add_column(name, overflow="fold")
-    for task in tasks:
-        table.add_row(
+    rows = [
+        (
             task.id,
             task.family,
             task.task,
@@ -187,8 +180,20 @@ def list_tasks(
             task.source.licence + ("" if task.access == "open" else f" ({task.access})"),
             task.verified,
         )
-    stdout.print(table)
-    stdout.print(f"{len(tasks)} tasks")
+        for task in tasks
+    ]
+    header = ("task", "family", "kind", "dataset", "licence", "verified")
+    typer.echo(_aligned([header, *rows]))
+    typer.echo(f"\n{len(tasks)} tasks")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned columns; a drawn table takes a second for so many."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _check_name(option: str, name: str | None, allowed: Collection[str]) -> None:

@@ -369,6 +369,7 @@ ALLOWED_ATTRIBUTES = {
     "cx",
     "cy",
     "r",
+    "x",
     "x1",
     "x2",
     "y1",
