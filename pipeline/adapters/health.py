@@ -34,7 +34,7 @@ STARVED_SHARE = 0.1
 MIN_TASKS = 3
 """Of fewer tasks one uses most of any expert by chance."""
 MIN_TOKENS = 30.0
-"""Mean load of an expert below which nothing is said about shares."""
+"""Mean load of an expert, by all tasks or by the one in question, below which nothing is said."""
 SMALL_TASK_QUANTILE = 0.25
 
 Fault = Literal["collapse", "degradation", "underfitting"]
@@ -197,11 +197,13 @@ def _collapsed(load: LayerLoad, strength_E: Tensor) -> list[HealthFlag]:
 def _degraded(load: LayerLoad, task_names: Sequence[str]) -> list[HealthFlag]:
     # With a router of tasks, experts of single tasks are what was asked for.
     table_TE = load.by_task[:-1]
-    tasks = _numbers(table_TE.sum(dim=1) > 0)
+    # The few tokens of a tiny task are on one expert or another by chance.
+    is_large_T = table_TE.mean(dim=1) >= MIN_TOKENS
+    tasks = _numbers(is_large_T)
     if load.plan.router != "token" or len(tasks) < MIN_TASKS:
         return []
     # As if all tasks had the same number of tokens: a large task uses most of every expert.
-    share_TE = table_TE / table_TE.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    share_TE = table_TE / table_TE.sum(dim=1, keepdim=True).clamp_min(1e-12) * is_large_T[:, None]
     share_TE = share_TE / share_TE.sum(dim=0, keepdim=True).clamp_min(1e-12)
     is_open_E = torch.arange(load.plan.num_experts) < _num_open(load.plan)
     # What hardly anybody uses is starved; its few tokens may well be of one task.

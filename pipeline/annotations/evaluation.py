@@ -6,6 +6,7 @@ plain dict of columns and bound names and is never changed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from bisect import bisect_left, bisect_right
@@ -370,8 +371,9 @@ class _Compiler:
             raise AnnotationError("ANN202", f"the function {node.name!r} is not available here")
         if isinstance(node.of, ex.Const):
             # A library written in the annotation is read once, not for every row.
-            constant = function(node.of.value, **options)
-            return lambda scope: constant
+            with contextlib.suppress(RowSkipped):
+                constant = function(node.of.value, **options)
+                return lambda scope: constant
         return lambda scope: function(of(scope), **options)
 
 

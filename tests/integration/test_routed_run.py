@@ -40,6 +40,7 @@ def place(tmp_path_factory) -> Path:
                     "output_dir": str(folder / kind),
                     "max_length": 192,
                     "max_steps": 4,
+                    "logging_steps": 2,
                     "learning_rate": 1e-2,
                     "save_strategy": "no",
                     "per_device_train_batch_size": 2,
@@ -57,6 +58,20 @@ def test_the_saved_adapter_knows_its_tasks_and_says_how_to_load_it(place):
     assert config["peft_type"] == "MTLORA"
     assert config["task_names"] == ["tiny/colour", "tiny/calls"]
     assert "import pipeline.adapters" in (place / "mtlora" / "adapter" / "README.md").read_text()
+
+
+def test_the_run_folder_tells_how_experts_were_used(place):
+    assert not (place / "mtlora" / "routing.json").exists()
+    report = json.loads((place / "smora" / "routing.json").read_text())
+    assert report["tasks"] == ["tiny/colour", "tiny/calls"]
+    assert report["num_steps"] == 4
+    lines = map(json.loads, (place / "smora" / "metrics.jsonl").read_text().splitlines())
+    logged = [line for line in lines if "num_tokens" in line]
+    assert all("routing_violation" in line for line in logged)
+    for layer in report["layers"]:
+        total = sum(map(sum, layer["by_task"]))
+        assert total == layer["num_active"] * logged[-1]["num_tokens"]
+        assert len(layer["strength"]) == layer["num_experts"]
 
 
 def test_tasks_get_different_answers_from_one_adapter(place):

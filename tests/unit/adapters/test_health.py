@@ -110,8 +110,16 @@ def test_a_starved_expert_underfits(clean):
 
 
 def test_a_large_task_does_not_make_its_experts_degraded():
-    even = [[1000.0] * 8, [10.0] * 8, [20.0] * 8, [0.0] * 8]
+    even = [[9000.0] * 8, [40.0] * 8, [80.0] * 8, [0.0] * 8]
     assert find_faults(load_from(even), TASKS) == []
+
+
+def test_the_few_tokens_of_a_tiny_task_blame_nobody():
+    rows = [[100.0] * 8, [100.0] * 7 + [10.0], [1.0] * 7 + [9.0], [0.0] * 8]
+    assert find_faults(load_from(rows), TASKS) == []
+    rows[2] = [50.0] * 7 + [450.0]
+    (flag,) = find_faults(load_from(rows), TASKS)
+    assert (flag.fault, flag.task, flag.experts) == ("degradation", "blue", (7,))
 
 
 def test_of_two_tasks_none_is_blamed():

@@ -95,3 +95,49 @@ def test_literals_become_json(text, value):
 def test_nothing_but_literals_is_read(value):
     with pytest.raises(RowSkipped):
         python_literal(value)
+
+
+def test_labels_follow_the_positions_of_calls_and_references_follow_them():
+    calls = [
+        {"name": "f", "arguments": {}, "label": "a"},
+        {"name": "g", "arguments": {}},
+        {"name": "h", "arguments": {"x": "$a.y$"}, "label": "b"},
+        {"name": "i", "arguments": {"x": "see $b$"}},
+    ]
+    made = function_calls(calls)
+    assert [call.get("label") for call in made] == ["var1", None, "var3", None]
+    assert made[2]["arguments"] == {"x": "$var1.y$"}
+    assert made[3]["arguments"] == {"x": "see $var3$"}
+
+
+def test_a_slot_that_stands_twice_has_a_list_of_values():
+    run = REGISTERED_FUNCTIONS["slot_arguments"]
+    slots = [{"name": "a", "value": 1}, {"name": "b", "value": 2}, {"name": "a", "value": 3}]
+    assert run(slots) == {"a": [1, 3], "b": 2}
+    with pytest.raises(RowSkipped):
+        run([{"value": 1}])
+
+
+def test_unsupported_intents_skip_their_row():
+    run = REGISTERED_FUNCTIONS["top_calls"]
+    assert run("[IN:A x ]") == [{"name": "A", "arguments": {}}]
+    for text in ("[IN:UNSUPPORTED_A x ]", "[IN:A", None):
+        with pytest.raises(RowSkipped):
+            run(text)
+
+
+def test_both_parts_of_a_library_speak_of_the_same_functions():
+    run = REGISTERED_FUNCTIONS["library"]
+    functions = function_specs([{"name": name, "parameters": {"a": {}}} for name in "fgh"])
+    row = {"functions": functions, "calls": [{"name": "g", "arguments": {"a": 1}}]}
+    options = {"mask": "all", "size": 2, "shuffle": True}
+    (call,) = run(row, part="calls", **options)
+    shown = run(row, **options)
+    assert len(shown) == 2
+    (spec,) = [spec for spec in shown if spec["name"] == call["name"]]
+    assert list(spec["parameters"]["properties"]) == list(call["arguments"])
+    for options in ({"mask": "names"}, {"size": 0}):
+        with pytest.raises(RowSkipped):
+            run(row, **options)
+    with pytest.raises(RowSkipped):
+        run({"calls": []})
