@@ -46,6 +46,7 @@ def test_examples_are_made_once(annotate, mirror):
         "num_available": 300,
         "num_examples": 300,
         "skipped": {},
+        "changed": {},
         "seconds": first.report.seconds,
         "is_cached": True,
     }
