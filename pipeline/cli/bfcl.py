@@ -259,14 +259,19 @@ def _data(context: typer.Context) -> BfclData:
 
 
 def print_benchmark_row(folder: Path) -> None:
-    """Print the leaderboard row of an evaluated run; nothing where it has no category.
+    """Print the leaderboard row of an evaluated run.
+
+    Nothing where it has no category, or generated rows, which are no benchmark.
 
     Args:
         folder: Folder of the results.
     """
     from eval.results import read_results
 
-    tasks = read_results(folder)["tasks"]
+    results = read_results(folder)
+    if results["data_root_kind"] == "embedded":
+        return
+    tasks = results["tasks"]
     rows = {
         name.rpartition("/")[2]: task
         for name, task in tasks.items()

@@ -12,7 +12,7 @@ from pipeline.cli.eval_tasks import without_groups
 from pipeline.cli.shared import stdout
 
 
-def write_results(folder, tasks):
+def write_results(folder, tasks, kind="mirror"):
     entries = {
         name: {
             "settings": {"checker": checker} if checker else {},
@@ -22,7 +22,7 @@ def write_results(folder, tasks):
         }
         for name, checker, value, num_rows in tasks
     }
-    value = {"schema_version": SCHEMA_VERSION, "tasks": entries}
+    value = {"schema_version": SCHEMA_VERSION, "data_root_kind": kind, "tasks": entries}
     (folder / RESULTS_NAME).write_text(json.dumps(value))
 
 
@@ -51,4 +51,9 @@ def test_a_run_with_categories_prints_the_row_and_says_what_was_not_run(tmp_path
 
 def test_a_run_without_categories_prints_nothing(tmp_path):
     write_results(tmp_path, [("codah", None, 0.1, 5)])
+    assert printed(tmp_path) == ""
+
+
+def test_generated_rows_are_no_benchmark(tmp_path):
+    write_results(tmp_path, [("bfcl/multiple", "bfcl", 0.5, 200)], kind="embedded")
     assert printed(tmp_path) == ""
