@@ -89,6 +89,36 @@ class RunComparison:
         }
 
 
+def compare_task(
+    task: str,
+    entries: tuple[Mapping[str, Any], Mapping[str, Any]],
+    rows: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
+    *,
+    seed: int,
+) -> tuple[TaskComparison, PairedDraws]:
+    """Compare the headline metric of one task.
+
+    Args:
+        task: Its id.
+        entries: What the results of the first and the second run say of it.
+        rows: Their samples.
+        seed: Of the bootstrap.
+
+    Raises:
+        EvalError: They answered different rows (EVL051).
+    """
+    _check_same_rows(task, *entries)
+    metric = METRICS[entries[0]["headline"]]
+    draws = compare_rows(metric, rows, spec_from_results(task, entries[0]), seed=seed)
+    compared = TaskComparison(
+        task=task,
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        comparison=draws.comparison,
+    )
+    return compared, draws
+
+
 def compare_runs(first: Path, second: Path, *, seed: int = 0) -> RunComparison:
     """Compare the headline metrics of the tasks that two runs share.
 
@@ -117,26 +147,16 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> RunComparison:
     found: list[TaskComparison] = []
     averaged: list[PairedDraws] = []
     for place, task in enumerate(shared):
-        entries = (tasks[0][task], tasks[1][task])
-        _check_same_rows(task, *entries)
-        metric = METRICS[entries[0]["headline"]]
-        draws = compare_rows(
-            metric,
+        compared, draws = compare_task(
+            task,
+            (tasks[0][task], tasks[1][task]),
             (samples[0][task], samples[1][task]),
-            spec_from_results(task, entries[0]),
             # Tasks count as independent, so each draws its own rows.
             seed=seed + place,
         )
-        if metric.higher_is_better:
+        found.append(compared)
+        if compared.higher_is_better:
             averaged.append(draws)
-        found.append(
-            TaskComparison(
-                task=task,
-                metric=metric.name,
-                higher_is_better=metric.higher_is_better,
-                comparison=draws.comparison,
-            )
-        )
     return RunComparison(
         first=str(results[0].get("name") or first.name),
         second=str(results[1].get("name") or second.name),

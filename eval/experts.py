@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eval.compare import TaskComparison, compare_rows
-from eval.metrics import METRICS
-from eval.results import read_results, read_samples_by_task, spec_from_results
+from eval.compare import TaskComparison, compare_task
+from eval.results import read_results, read_samples_by_task
 from eval.statistics import Comparison, PairedDraws, compare_means
 from pipeline.errors import EvalError, PipelineError, raise_all
 from pipeline.types import Json
@@ -73,20 +72,15 @@ def compare_with_experts(
         if lacking is not None:
             errors.append(_not_evaluated(task, lacking))
             continue
-        spec = spec_from_results(task, results["tasks"][task])
-        metric = METRICS[results["tasks"][task]["headline"]]
-        rows = (read_samples_by_task(folder, other)[task], samples[task])
-        draws = compare_rows(metric, rows, spec, seed=seed + place)
-        if metric.higher_is_better:
-            averaged.append(draws)
-        found.append(
-            TaskComparison(
-                task=task,
-                metric=metric.name,
-                higher_is_better=metric.higher_is_better,
-                comparison=draws.comparison,
-            )
+        compared, draws = compare_task(
+            task,
+            (other[task], results["tasks"][task]),
+            (read_samples_by_task(folder, other)[task], samples[task]),
+            seed=seed + place,
         )
+        found.append(compared)
+        if compared.higher_is_better:
+            averaged.append(draws)
     raise_all(errors)
     return ExpertComparison(
         run=str(results.get("name") or run.name),

@@ -8,7 +8,6 @@ forward together, so that a backend answers them in batches.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from eval.bfcl.categories import find_category
 from eval.bfcl.data import FOLDER, read_lines
 from eval.bfcl.decode import DecodeError, decode_output, is_call_list
 from eval.bfcl.simulator import Simulator
+from eval.bfcl.simulator_server import MODULES
 from pipeline.errors import EvalError, ParseError
 from pipeline.functions.calls import specs_from_json
 from pipeline.functions.dialects import parse_calls
@@ -32,17 +32,6 @@ MORE_FUNCTIONS = "I have updated some more functions you can choose from. What a
 
 ANY_FORMAT = "any"
 """Reads calls in any of the project's dialects; the official formats are those of `decode`."""
-
-_DOCUMENT_FILES = {
-    "GorillaFileSystem": "gorilla_file_system",
-    "MathAPI": "math_api",
-    "MessageAPI": "message_api",
-    "TwitterAPI": "posting_api",
-    "TicketAPI": "ticket_api",
-    "TradingBot": "trading_bot",
-    "TravelAPI": "travel_booking",
-    "VehicleControlAPI": "vehicle_control",
-}
 
 Answers = Sequence[Sequence[str]]
 """What the model wrote in each step of each turn."""
@@ -88,7 +77,7 @@ def load_dialogues(data_root: Path, category: str) -> list[Dialogue]:
         for row in questions:
             for api in row["involved_classes"]:
                 if api not in documents:
-                    path = folder / "multi_turn_func_doc" / f"{_DOCUMENT_FILES[api]}.json"
+                    path = folder / "multi_turn_func_doc" / f"{MODULES[api]}.json"
                     documents[api] = cast("list[Json]", read_lines(path))
         return [
             _dialogue(row, answer["ground_truth"], documents, "long_context" in category)
@@ -262,17 +251,3 @@ def _take(state: _Progress, text: str, simulator: Simulator, output_format: str)
         state.messages.append(Message(role="tool", name=call.name, content=result))
     if len(state.answers[-1]) > MAX_STEPS:
         state.is_over = True
-
-
-def answers_from_json(value: Json) -> Answers:
-    """Return answers as they stand in an official result file.
-
-    Raises:
-        EvalError: `BFC110`, it is no list of lists of texts.
-    """
-    is_right = isinstance(value, list) and all(
-        isinstance(steps, list) and all(isinstance(text, str) for text in steps) for steps in value
-    )
-    if not is_right:
-        raise EvalError("BFC110", f"no list of turns of texts: {json.dumps(value)[:80]}")
-    return cast("Answers", value)

@@ -26,7 +26,7 @@ from typing import Any
 FORBIDDEN = ("kill", "exit", "quit", "remove", "unlink", "popen", "Popen", "run")
 STATELESS = ("MathAPI",)
 _PACKAGE = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code"
-_MODULES = {
+MODULES = {
     "GorillaFileSystem": "gorilla_file_system",
     "MathAPI": "math_api",
     "MessageAPI": "message_api",
@@ -48,7 +48,7 @@ class World:
         """Load the scenario's initial state into each class."""
         self.instances: dict[str, Any] = {}
         for name in scenario["classes"]:
-            module = importlib.import_module(f"{_PACKAGE}.{_MODULES[name]}")
+            module = importlib.import_module(f"{_PACKAGE}.{MODULES[name]}")
             instance = getattr(module, name)()
             if name not in STATELESS:
                 config = copy.deepcopy(scenario["initial_config"].get(name, {}))

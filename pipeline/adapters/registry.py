@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.errors import AdapterError
@@ -192,18 +192,23 @@ def _check_all_weights_loaded(adapted: PeftModel, folder: Path) -> None:
         )
 
 
+def _shared_options(adapter: AdapterSettings) -> dict[str, Any]:
+    targets, saved = adapter.target_modules, adapter.modules_to_save
+    return {
+        "task_type": "CAUSAL_LM",
+        "r": adapter.rank,
+        "lora_alpha": adapter.lora_alpha,
+        "lora_dropout": adapter.lora_dropout,
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+        "modules_to_save": None if saved is None else list(saved),
+    }
+
+
 def _build_lora(adapter: AdapterSettings) -> PeftConfig:
     from peft import LoraConfig
 
-    targets = adapter.target_modules
-    saved = adapter.modules_to_save
     return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=adapter.rank,
-        lora_alpha=adapter.lora_alpha,
-        lora_dropout=adapter.lora_dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=None if saved is None else list(saved),
+        **_shared_options(adapter),
         use_rslora=adapter.use_rslora,
         use_dora=adapter.use_dora,
         init_lora_weights="pissa" if adapter.init == "pissa" else True,
@@ -234,15 +239,9 @@ _ROUTED_OPTIONS = (
 def _build_routed(adapter: AdapterSettings, task_names: Sequence[str]) -> PeftConfig:
     from pipeline.adapters.routed_config import CONFIGS
 
-    targets, saved = adapter.target_modules, adapter.modules_to_save
     options = {name: getattr(adapter, name) for name in _ROUTED_OPTIONS}
     return CONFIGS[adapter.type](
-        task_type="CAUSAL_LM",
-        r=adapter.rank,
-        lora_alpha=adapter.lora_alpha,
-        lora_dropout=adapter.lora_dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        modules_to_save=None if saved is None else list(saved),
+        **_shared_options(adapter),
         task_names=list(task_names),
         task_groups=[list(group) for group in adapter.task_groups or ()],
         **{name: value for name, value in options.items() if value is not None},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.shared import stderr, stdout
+from pipeline.cli.shared import results_below, stderr, stdout
 from pipeline.errors import EXIT_OK, EvalError
 
 if TYPE_CHECKING:
@@ -77,14 +77,7 @@ def find_results_folder(run: Path) -> Path:
 
     if (run / RESULTS_NAME).is_file():
         return run
-    found = sorted({file.parent for file in run.rglob(RESULTS_NAME)})
-    if not found:
-        raise EvalError(
-            "CLI006",
-            f"no {RESULTS_NAME} in or below this folder",
-            where=run,
-            hint="Evaluate it first: taskloom eval --recipe ...",
-        )
+    found = results_below(run)
     preferred = [run / "eval" / name for name in _PREFERRED]
     chosen = next((folder for folder in preferred if folder in found), None)
     if chosen is None and len(found) > 1:

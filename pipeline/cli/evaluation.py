@@ -20,6 +20,7 @@ from pipeline.cli.eval_server import (
 from pipeline.cli.shared import (
     Settings,
     catalogue_of,
+    results_below,
     settings_of,
     split_of,
     stderr,
@@ -451,21 +452,4 @@ def report(
     from eval.leaderboard.references import load_references
 
     published = [] if references is None else load_references(references)
-    _show(_result_folders(runs), out, published)
-
-
-def _result_folders(runs: list[Path]) -> list[Path]:
-    from eval.results import RESULTS_NAME
-
-    folders = []
-    for run in runs:
-        found = sorted({file.parent for file in run.rglob(RESULTS_NAME)})
-        if not found:
-            raise EvalError(
-                "CLI006",
-                f"no {RESULTS_NAME} in or below this folder",
-                where=run,
-                hint="Evaluate it first: taskloom eval --recipe ...",
-            )
-        folders += found
-    return folders
+    _show([folder for run in runs for folder in results_below(run)], out, published)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 from rich.console import Console
 
-from pipeline.errors import AnnotationError, did_you_mean
+from pipeline.errors import AnnotationError, EvalError, did_you_mean
 from pipeline.types import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -34,6 +34,25 @@ class Settings:
 def settings_of(context: typer.Context) -> Settings:
     """Return the options given before the verb."""
     return cast("Settings", context.obj)
+
+
+def results_below(run: Path) -> list[Path]:
+    """Return every folder with results in or below `run`, sorted.
+
+    Raises:
+        EvalError: There is none (CLI006).
+    """
+    from eval.results import RESULTS_NAME
+
+    found = sorted({file.parent for file in run.rglob(RESULTS_NAME)})
+    if not found:
+        raise EvalError(
+            "CLI006",
+            f"no {RESULTS_NAME} in or below this folder",
+            where=run,
+            hint="Evaluate it first: taskloom eval --recipe ...",
+        )
+    return found
 
 
 def catalogue_of(settings: Settings) -> Catalogue:

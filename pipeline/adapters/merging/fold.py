@@ -93,18 +93,9 @@ def recompress(factors: Factors, rank: int) -> Recompressed:
 
     basis_in, core_in = torch.linalg.qr(factors.A.T)
     basis_out, core_out = torch.linalg.qr(factors.B)
-    left, values, right = torch.linalg.svd(core_out @ core_in.T, full_matrices=False)
-    kept = min(rank, int(values.numel()))
-    root = values[:kept].sqrt()
-    whole = torch.linalg.vector_norm(values)
-    tail = torch.linalg.vector_norm(values[kept:]) / whole.clamp(min=torch.finfo(values.dtype).tiny)
-    return Recompressed(
-        Factors(
-            A=(root[:, None] * right[:kept]) @ basis_in.T,
-            B=basis_out @ (left[:, :kept] * root),
-        ),
-        tail=float(tail),
-    )
+    core = from_weight(core_out @ core_in.T, rank)
+    cut = Factors(A=core.factors.A @ basis_in.T, B=basis_out @ core.factors.B)
+    return Recompressed(cut, core.tail)
 
 
 def from_weight(change: torch.Tensor, rank: int) -> Recompressed:
