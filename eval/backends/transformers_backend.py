@@ -46,6 +46,7 @@ class TransformersBackend:
         adapter_name: str | None = None,
         max_length: int | None = None,
         max_batch_tokens: int | None = None,
+        is_transductive: bool = False,
     ) -> None:
         """Use `model` as it is: device, number format and adapters stay the caller's choice.
 
@@ -57,8 +58,10 @@ class TransformersBackend:
             max_length: Tokens of prompt and answer together; longer prompts lose context. `None`:
                 what the model allows, at most `DEFAULT_MAX_LENGTH`.
             max_batch_tokens: Tokens of one batch, padding and answers included.
+            is_transductive: Whether the adapter was fitted to test prompts; results then say so.
         """
         self._model = model
+        self._is_transductive = is_transductive
         self._tokenizer = tokenizer
         self._model_name = model_name
         self._adapter_name = adapter_name
@@ -88,6 +91,7 @@ class TransformersBackend:
             "max_batch_tokens": self._max_batch_tokens,
             "stop_token_ids": [*sorted(self._stop_ids)],
             "weights_sha256": weights_sha256(self._model),
+            **({"transductive": True} if self._is_transductive else {}),
         }
 
     def longest_gold_answer(self, requests: Sequence[Request]) -> int:

@@ -175,7 +175,9 @@ def build_leaderboard(folders: Sequence[Path]) -> Leaderboard:
     runs = _distinct(([majority] if majority else []) + runs)
     runs.sort(key=lambda run: _ORDER.index(run.kind))
     return Leaderboard(
-        columns=tuple(columns.values()), runs=tuple(_named(runs)), notes=tuple(_notes(runs))
+        columns=tuple(columns.values()),
+        runs=tuple(named := _named(runs)),
+        notes=tuple(_notes(named)),
     )
 
 
@@ -301,6 +303,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         notes.append("The runs take their rows from different places and cannot be compared.")
     if any(not cell.is_comparable for run in runs for cell in run.cells.values()):
         notes.append("Numbers marked with † were computed on other rows than the column tells.")
+    notes += [
+        f"Transductive: {run.name} was fitted to test prompts, so its numbers are no test scores."
+        for run in runs
+        if run.about.get("transductive")
+    ]
     return notes
 
 

@@ -298,6 +298,7 @@ def _run(job: Job, launch: Launch) -> None:
 def _run_in_process(job: Job, launch: Launch) -> list[Path]:
     """Evaluate the base, then the adapter on top of it."""
     from eval.backends.transformers_backend import TransformersBackend
+    from pipeline.adapters.merging.writing import is_transductive
     from pipeline.adapters.registry import check_adapter_folder, load_adapter
     from pipeline.chat.dna import read_saved_unit
     from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
@@ -331,11 +332,17 @@ def _run_in_process(job: Job, launch: Launch) -> list[Path]:
             adapted,
             tokenizer,
             model_name=job.model,
-            adapter_name=job.adapter.parent.name,
+            adapter_name=_adapter_name(job.adapter),
             max_batch_tokens=job.max_batch_tokens,
+            is_transductive=is_transductive(job.adapter),
         )
         folders.append(_evaluate(job, backend, "adapter", launch))
     return folders
+
+
+def _adapter_name(adapter: Path) -> str:
+    """Return the run's name for a run's adapter, and the folder's for others."""
+    return adapter.resolve().parent.name if adapter.name == "adapter" else adapter.resolve().name
 
 
 def _on_both_strands(job: Job, backend: Backend) -> Backend:

@@ -11,6 +11,8 @@ from pipeline.cli.shared import Settings, settings_of, stderr, stdout
 from pipeline.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
+    from pipeline.adapters.merging.merge import Fitted, MergeReport
+    from pipeline.adapters.merging.replay import MergeRecord
     from pipeline.recipe.merging import MergeRecipe
 
 VARIANTS = {
@@ -27,23 +29,34 @@ LARGE_TAIL = 0.3
 
 def merge(
     context: typer.Context,
-    recipe: Annotated[Path, typer.Argument(help="Merge recipe: adapters, method, output_dir.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Merge recipe: adapters, method, output_dir; or a merge.json.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="--field value pairs on top of it.")
     ] = None,
 ) -> None:
     """Merge LoRA adapters of one base into one plain LoRA folder.
 
-    Only method `learned` needs the base and rows: it fits coefficients to the tasks (AdaMerging,
-    ScaLearn). What was done is written to `merge.json` beside the weights.
+    The methods `learned`, `best_uniform` and `regmean` need the base and rows of the tasks. What
+    was done is written to `merge.json` beside the weights; given in place of a recipe, it makes
+    the merge again, with what was learned then.
 
     Examples:
         taskloom merge recipes/merging/two_runs.yaml
         taskloom merge recipes/merging/two_runs.yaml --method ties --density 0.3 --rank 16
+        taskloom merge merged/merge.json --output_dir again
     """
+    from pipeline.adapters.merging.replay import MergeRecord
+    from pipeline.adapters.merging.writing import MERGE_FILE
     from pipeline.recipe.merging import load_merge_recipe
 
-    _run(load_merge_recipe(recipe, list(overrides or [])), settings_of(context))
+    fields = list(overrides or [])
+    if recipe.name == MERGE_FILE:
+        record = MergeRecord.load(recipe, fields)
+        _run(record.recipe, settings_of(context), record=record)
+        return
+    _run(load_merge_recipe(recipe, fields), settings_of(context))
 
 
 def prefer(
@@ -109,33 +122,36 @@ def transfer(
     _run(load_merge_recipe(recipe, fields), settings_of(context))
 
 
-def _run(recipe: MergeRecipe, settings: Settings) -> None:
+def _run(recipe: MergeRecipe, settings: Settings, *, record: MergeRecord | None = None) -> None:
     from pipeline.adapters.merging.merge import load_experts
     from pipeline.adapters.merging.merge import merge as merge_adapters
+    from pipeline.recipe.merging import FITTED
 
     with stderr.status("reading adapters") as status:
         experts = load_experts(recipe)
-        coefficients, record = None, None
-        if recipe.method == "learned":
+        fitted = None if record is None else record.fitted(experts)
+        if fitted is None and recipe.method in FITTED:
             from pipeline.models.quiet import quiet_libraries
-            from pipeline.training.merge_run import learn_coefficients
+            from pipeline.training.merge_run import fit_merge
 
             quiet_libraries()
-            learned = learn_coefficients(
+            fitted = fit_merge(
                 recipe,
                 experts,
                 annotation_folders=settings.annotation_folders,
                 data_root=settings.data_root,
                 progress=status.update,
             )
-            coefficients, record = learned.coefficients, learned.record
         report = merge_adapters(
             recipe,
             experts,
-            coefficients=coefficients,
-            fit_record=record,
+            fitted=fitted,
             on_module=lambda module: status.update(f"merging {module}"),
         )
+    _tell(recipe, report, fitted)
+
+
+def _tell(recipe: MergeRecipe, report: MergeReport, fitted: Fitted | None) -> None:
     stdout.print(
         f"{report.folder}: {len(recipe.adapters)} adapters, {report.num_modules} modules, "
         f"rank {report.rank}, {recipe.method}",
@@ -149,6 +165,15 @@ def _run(recipe: MergeRecipe, settings: Settings) -> None:
         )
     if report.worst_tail > LARGE_TAIL:
         stderr.print("warning: much is lost; a larger --rank keeps more", style="yellow")
+    facts = fitted.record if fitted is not None and isinstance(fitted.record, dict) else {}
+    if facts.get("transductive"):
+        stderr.print("warning: transductive, fitted to test prompts", style="yellow")
+    if (task := facts.get("stopped_by")) is not None:
+        stderr.print(
+            f"warning: fitting ended early, answers of {task} lost their variety",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _read_preferences(text: str, names: list[str]) -> dict[str, float]:

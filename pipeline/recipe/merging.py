@@ -14,14 +14,26 @@ from pipeline.recipe.overrides import merge_overrides, parse_overrides
 from pipeline.yaml_reader import (
     ErrorCodes,
     Problem,
+    YamlDocument,
     load_yaml,
     problems_as_validation_error,
     validation_errors,
 )
 
-MergeMethod = Literal["linear", "ties", "dare", "dare_ties", "magnitude", "learned"]
+MergeMethod = Literal[
+    "linear", "ties", "dare", "dare_ties", "magnitude", "best_uniform", "regmean", "learned"
+]
 FitObjective = Literal["expert_kl", "supervised", "entropy"]
 FitGranularity = Literal["task", "block", "module", "channel", "kind_channel"]
+
+FITTED = frozenset({"best_uniform", "regmean", "learned"})
+"""Methods that need the base and rows."""
+_FIT_FIELDS: dict[str, frozenset[str]] = {
+    "best_uniform": frozenset({"grid"}),
+    "regmean": frozenset({"off_diagonal"}),
+    "learned": frozenset({"target", "granularity", "init", "num_steps", "learning_rate"}),
+}
+"""Fields of `fit` that belong to one method."""
 
 _CODES = ErrorCodes("REC001", "REC002", "REC003", RecipeError)
 
@@ -42,22 +54,28 @@ class MergeSource(_Fields):
     weight: float | None = None
     """Its coefficient; unset means `weight` of the recipe."""
     task: Annotated[str, Field(min_length=1)] | None = None
-    """Id of the annotation it was trained on; for method `learned`."""
+    """Id of the annotation it was trained on; for methods with `fit`."""
 
 
 class FitFields(_Fields):
-    """How coefficients are learned; for method `learned`."""
+    """The base and the rows that a merge is fitted to, and how."""
 
     model_name_or_path: Annotated[str, Field(min_length=1)]
     """The base of the adapters: `embedded`, a folder, or a hub id."""
     objective: FitObjective = "expert_kl"
     """`expert_kl` imitates each adapter on its own task; `supervised` fits gold answers; `entropy`
-    is AdaMerging's. The first and the last use no labels."""
+    is AdaMerging's. The first and the last use no labels. `regmean` reads the same rows."""
     target: Annotated[str, Field(min_length=1)] | None = None
     """Fit on the task of this adapter alone (ScaLearn); unset means on all of them."""
     granularity: FitGranularity = "block"
     init: float | None = None
     """Where coefficients start; unset means one over the number of adapters."""
+    grid: Annotated[tuple[float, ...], Field(strict=False, min_length=1)] = (
+        0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0,
+    )  # fmt: skip
+    """Weights that `best_uniform` tries for all adapters alike."""
+    off_diagonal: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """What `regmean` multiplies products of different inputs with, so that few rows suffice."""
     num_prompts: Annotated[int, Field(ge=1)] = 512
     """Rows per task."""
     split: Literal["train", "validation", "test"] = "validation"
@@ -66,7 +84,8 @@ class FitFields(_Fields):
     """Allow `split: test`: coefficients then know the test prompts, and reports say so."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     num_steps: Annotated[int, Field(ge=1)] = 200
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-3
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Unset means 5e-3, and for `entropy` 1e-3."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """Length of the adapters' own answers, for `expert_kl`."""
     max_length: Annotated[int, Field(ge=8)] = 1024
@@ -99,8 +118,9 @@ class MergeRecipe(_Fields):
     adapters: Annotated[tuple[MergeSource, ...], Field(strict=False, min_length=1)]
     """The adapters, all of one base model."""
     method: MergeMethod = "linear"
-    """`linear` adds the weighted changes and is exact; `learned` does so with coefficients fitted
-    to the tasks; the others trim the changes first."""
+    """`linear` adds the weighted changes and is exact; `best_uniform` and `learned` do so with
+    coefficients fitted to the tasks; `regmean` fits the outputs of every layer; the others trim
+    the changes first."""
     weight: float | None = None
     """Coefficient of every adapter without one of its own; unset means one over their number."""
     density: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -108,10 +128,10 @@ class MergeRecipe(_Fields):
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the entries that `dare` keeps."""
     rank: Annotated[int, Field(ge=1)] | None = None
-    """Rank of the result. Unset: the sum of the ranks for `linear`, which loses nothing, and the
-    largest rank for the other methods."""
+    """Rank of the result. Unset: the largest rank for methods that trim, and the sum of the ranks
+    for the others, which loses nothing."""
     fit: FitFields | None = None
-    """How coefficients are learned."""
+    """What the merge is fitted to."""
     output_dir: Annotated[str, Field(min_length=1)] = "merged"
     """Folder of the merged adapter."""
 
@@ -129,11 +149,20 @@ class MergeRecipe(_Fields):
         return self
 
     def _fit_problems(self, names: Sequence[str]) -> list[Problem]:
-        if self.method != "learned":
-            unused = Problem(("fit",), "REC006", "only method `learned` fits coefficients")
+        if self.method not in FITTED:
+            methods = ", ".join(f"`{name}`" for name in sorted(FITTED))
+            unused = Problem(("fit",), "REC006", f"only the methods {methods} read `fit`")
             return [] if self.fit is None else [unused]
         if self.fit is None:
-            return [Problem(("method",), "REC006", "method `learned` needs `fit`")]
+            return [Problem(("method",), "REC006", f"method `{self.method}` needs `fit`")]
+        foreign = self.fit.model_fields_set & frozenset().union(
+            *(fields for method, fields in _FIT_FIELDS.items() if method != self.method)
+        )
+        if foreign:
+            return [
+                Problem(("fit", name), "REC006", f"method `{self.method}` does not read it")
+                for name in sorted(foreign)
+            ]
         target = self.fit.target
         if target is not None and target not in names:
             hint = did_you_mean(target, names)
@@ -161,7 +190,12 @@ def load_merge_recipe(path: Path, overrides: Sequence[str] = ()) -> MergeRecipe:
         RecipeError: A field is unknown, missing or wrong.
         PipelineErrors: Several mistakes, all of them.
     """
-    merged = merge_overrides(load_yaml(path), parse_overrides(overrides))
+    return read_merge_recipe(load_yaml(path), overrides)
+
+
+def read_merge_recipe(document: YamlDocument, overrides: Sequence[str] = ()) -> MergeRecipe:
+    """Return the merge recipe of a document; errors as in `load_merge_recipe`."""
+    merged = merge_overrides(document, parse_overrides(overrides))
     try:
         return MergeRecipe.model_validate(merged.value)
     except pydantic.ValidationError as error:

@@ -6,7 +6,8 @@ Objectives, each a mean over the answer tokens of every task, summed over tasks:
   that the adapter itself wrote. Needs no labels.
 - `supervised`: cross-entropy of gold answers.
 - `entropy`: entropy of the mixture over the first tokens of the choices, divided by `log K`
-  (AdaMerging, arXiv:2310.02575). Needs no labels either, but rewards confidence, right or wrong.
+  (AdaMerging, arXiv:2310.02575). Needs no labels either, but rewards confidence, right or wrong:
+  fitting ends before the mixture gives one choice to all rows, see `MarginalGuard`.
 
     B rows, T tokens, N answer tokens, V vocabulary, K choices
 """
@@ -27,6 +28,11 @@ from pipeline.errors import TrainingError
 from pipeline.types import IGNORE_INDEX
 
 Objective = Literal["expert_kl", "supervised", "entropy"]
+
+LEAST_MARGINAL_SHARE = 0.8
+"""Fitting by entropy ends when answers over all rows are less varied than so much of the expert's.
+"""
+_STEPS_BETWEEN_CHECKS, _MAX_CHECKED_BATCHES = 10, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +55,14 @@ class FitSettings:
 
     objective: Objective = "expert_kl"
     num_steps: int = 200
-    learning_rate: float = 5e-3
-    clamp: bool | None = None
-    """Keep coefficients within 0 and 1; unset means for `entropy` only, as in the paper."""
+    learning_rate: float | None = None
+    """Unset means 5e-3, and for `entropy` 1e-3 as in the paper."""
 
     @property
-    def is_clamped(self) -> bool:
-        """Whether coefficients are kept within 0 and 1."""
-        return self.objective == "entropy" if self.clamp is None else self.clamp
+    def step_size(self) -> float:
+        """The learning rate in use."""
+        usual = 1e-3 if self.objective == "entropy" else 5e-3
+        return usual if self.learning_rate is None else self.learning_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,8 @@ class FitReport:
     """The objective, summed over tasks, before each step."""
     by_task: Mapping[str, float]
     """The objective of each task in the last step."""
+    stopped_by: str | None = None
+    """Task whose answers lost their variety, which ended fitting early; for `entropy`."""
 
 
 def fit_coefficients(
@@ -78,6 +86,8 @@ def fit_coefficients(
     on_step: Callable[[float], None] | None = None,
 ) -> FitReport:
     """Learn the mixer's coefficients with Adam; nothing else changes.
+
+    For `entropy`, coefficients stay within 0 and 1, and `MarginalGuard` may end fitting early.
 
     Args:
         model: The wrapped model.
@@ -93,11 +103,14 @@ def fit_coefficients(
     for name, each in batches.items():
         if not each:
             raise TrainingError("TRN040", "no rows to fit coefficients on", where=name)
+    model.eval()
     parameters = list(mixer.coefficients.values())
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    optimizer = torch.optim.Adam(parameters, lr=settings.step_size)
+    is_entropy = settings.objective == "entropy"
+    guard = MarginalGuard(model, mixer, batches) if is_entropy else None
+    last_good = [parameter.detach().clone() for parameter in parameters]
     curve: list[float] = []
     by_task: dict[str, float] = {}
-    model.eval()
     for step in range(settings.num_steps):
         optimizer.zero_grad()
         by_task = {}
@@ -114,13 +127,107 @@ def fit_coefficients(
                 hint="Lower the learning rate, or start closer to 1 / number of adapters",
             )
         optimizer.step()
-        if settings.is_clamped:
-            with torch.no_grad():
-                for parameter in parameters:
-                    parameter.clamp_(0, 1)
+        if is_entropy:
+            _assign(parameters, [parameter.detach().clamp(0, 1) for parameter in parameters])
         if on_step is not None:
             on_step(curve[-1])
+        if guard is not None and (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
+            if (task := guard.find_collapsed()) is not None:
+                _assign(parameters, last_good)
+                return FitReport(curve=tuple(curve), by_task=by_task, stopped_by=task)
+            last_good = [parameter.detach().clone() for parameter in parameters]
     return FitReport(curve=tuple(curve), by_task=by_task)
+
+
+def choose_uniform(
+    model: nn.Module,
+    mixer: Mixer,
+    batches: Mapping[str, Sequence[FitBatch]],
+    objective: Objective,
+    *,
+    grid: Sequence[float],
+    on_step: Callable[[float], None] | None = None,
+) -> dict[float, dict[str, float]]:
+    """Give all adapters the weight of a grid that serves the tasks best.
+
+    Args:
+        model: The wrapped model.
+        mixer: Its coefficients; left at the weight with the least objective, summed over tasks.
+        batches: Batches by adapter name.
+        objective: What is compared, as a mean over the batches of a task.
+        grid: Weights to try.
+        on_step: Told the objective of each weight.
+
+    Returns:
+        The objective by weight, then by task.
+
+    Raises:
+        TrainingError: A task has no batch (TRN040), or no choices for `entropy` (TRN041).
+    """
+    for name, each in batches.items():
+        if not each:
+            raise TrainingError("TRN040", "no rows to fit coefficients on", where=name)
+    model.eval()
+    found: dict[float, dict[str, float]] = {}
+    for weight in grid:
+        _set_all(mixer, weight)
+        with torch.no_grad():
+            found[weight] = {
+                name: sum(float(_OBJECTIVES[objective](model, mixer, name, b)) for b in each)
+                / len(each)
+                for name, each in batches.items()
+            }
+        if on_step is not None:
+            on_step(sum(found[weight].values()))
+    _set_all(mixer, min(grid, key=lambda weight: sum(found[weight].values())))
+    return found
+
+
+class MarginalGuard:
+    """Notices when low entropy means that all rows get the same choice.
+
+    Compared is the entropy of the mean over rows of the choices' probabilities, with that of the
+    task's own adapter on the same rows.
+    """
+
+    def __init__(
+        self, model: nn.Module, mixer: Mixer, batches: Mapping[str, Sequence[FitBatch]]
+    ) -> None:
+        """Measure the adapters themselves.
+
+        Raises:
+            TrainingError: A task has no two choices (TRN041).
+        """
+        self._model = model
+        self._batches = {name: each[:_MAX_CHECKED_BATCHES] for name, each in batches.items()}
+        self._of_expert: dict[str, float] = {}
+        for name in batches:
+            with mixer.only(name):
+                self._of_expert[name] = self._marginal_entropy(name)
+
+    def find_collapsed(self) -> str | None:
+        """Return a task whose answers have lost their variety."""
+        for name, expected in self._of_expert.items():
+            if self._marginal_entropy(name) < LEAST_MARGINAL_SHARE * expected:
+                return name
+        return None
+
+    @torch.no_grad()
+    def _marginal_entropy(self, name: str) -> float:
+        rows = [_choice_log_probs(self._model, name, batch).exp() for batch in self._batches[name]]
+        mean_K = torch.cat(rows).mean(dim=0)
+        return float(torch.special.entr(mean_K).sum())
+
+
+def _assign(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def _set_all(mixer: Mixer, weight: float) -> None:
+    parameters = list(mixer.coefficients.values())
+    _assign(parameters, [torch.full_like(parameter, weight) for parameter in parameters])
 
 
 def _expert_kl(model: nn.Module, mixer: Mixer, name: str, batch: FitBatch) -> Tensor:
@@ -137,6 +244,13 @@ def _supervised(model: nn.Module, _mixer: Mixer, _name: str, batch: FitBatch) ->
 
 
 def _entropy(model: nn.Module, _mixer: Mixer, name: str, batch: FitBatch) -> Tensor:
+    log_probs_BK = _choice_log_probs(model, name, batch)
+    entropy_B = -(log_probs_BK.exp() * log_probs_BK).sum(-1)
+    return entropy_B.mean() / math.log(log_probs_BK.shape[1])
+
+
+def _choice_log_probs(model: nn.Module, name: str, batch: FitBatch) -> Tensor:
+    """Return log-probabilities `[B, K]` of the choices' first tokens, among themselves."""
     if batch.choice_ids is None or batch.choice_ids.numel() < 2:
         raise TrainingError(
             "TRN041",
@@ -147,9 +261,7 @@ def _entropy(model: nn.Module, _mixer: Mixer, name: str, batch: FitBatch) -> Ten
     rows, places = _first_answer_places(batch)
     logits_BTV = _logits(model, batch)
     choice_logits_BK = logits_BTV[rows, places - 1][:, batch.choice_ids].float()
-    log_probs_BK = functional.log_softmax(choice_logits_BK, dim=-1)
-    entropy_B = -(log_probs_BK.exp() * log_probs_BK).sum(-1)
-    return entropy_B.mean() / math.log(batch.choice_ids.numel())
+    return functional.log_softmax(choice_logits_BK, dim=-1)
 
 
 _OBJECTIVES: Mapping[Objective, Callable[[nn.Module, Mixer, str, FitBatch], Tensor]] = {

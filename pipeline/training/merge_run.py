@@ -1,4 +1,4 @@
-"""From a merge recipe with `fit` to learned coefficients: model, rows, answers, fitting."""
+"""From a merge recipe with `fit` to what is merged: model, rows, answers, fitting."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline.adapters.merging.factors import Expert
-from pipeline.adapters.merging.merge import Coefficients
+from pipeline.adapters.merging.merge import Fitted
 from pipeline.adapters.merging.mixer import Mixer
+from pipeline.adapters.merging.regmean import RegMean
 from pipeline.annotations import builtin_folder, load_catalogue
 from pipeline.chat.tokenise import (
     choice_ids,
@@ -24,7 +25,12 @@ from pipeline.functions.dialects import DIALECTS
 from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
 from pipeline.sources.data_root import resolve_data_root
 from pipeline.templates.styles import render_conversation
-from pipeline.training.merge_fit import FitBatch, FitReport, FitSettings, fit_coefficients
+from pipeline.training.merge_fit import (
+    FitBatch,
+    FitSettings,
+    choose_uniform,
+    fit_coefficients,
+)
 from pipeline.types import IGNORE_INDEX, Conversation, Json
 
 if TYPE_CHECKING:
@@ -36,24 +42,17 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnedCoefficients:
-    """Coefficients, and how they came about."""
-
-    coefficients: Coefficients
-    record: Json
-    """Objective by step and task, number of rows and of coefficients; for `merge.json`."""
-
-
-def learn_coefficients(
+def fit_merge(
     recipe: MergeRecipe,
     experts: Sequence[Expert],
     *,
     annotation_folders: Sequence[Path] = (),
     data_root: str | None = None,
     progress: Progress = lambda _: None,
-) -> LearnedCoefficients:
-    """Fit the coefficients of a recipe whose method is `learned`.
+) -> Fitted:
+    """Fit a recipe whose method needs the base and rows.
+
+    The base is in memory once, and so are the adapters.
 
     Args:
         recipe: The recipe.
@@ -73,7 +72,8 @@ def learn_coefficients(
     source = resolve_model(fit.model_name_or_path)
     model = load_model(source, device=current_device())
     init = 1 / len(experts) if fit.init is None else fit.init
-    mixer = Mixer(model, experts, granularity=fit.granularity, init=init)
+    granularity = fit.granularity if recipe.method == "learned" else "task"
+    mixer = Mixer(model, experts, granularity=granularity, init=init)
     rows = _Rows(model, load_tokenizer(source), fit, progress)
     catalogue = load_catalogue([builtin_folder(), *annotation_folders])
     root = resolve_data_root(fit.data_root or data_root)
@@ -91,39 +91,98 @@ def learn_coefficients(
         )
         with mixer.only(each.name):
             batches[each.name] = rows.batches(examples)
-    settings = FitSettings(
-        objective=fit.objective, num_steps=fit.num_steps, learning_rate=fit.learning_rate
-    )
-    steps = iter(range(1, fit.num_steps + 1))
-    report = fit_coefficients(
-        model,
-        mixer,
-        batches,
-        settings,
-        on_step=lambda loss: progress(f"step {next(steps)} of {fit.num_steps}, {loss:.4f}"),
-    )
-    num_rows = {name: sum(len(b.labels) for b in each) for name, each in batches.items()}
-    learned = LearnedCoefficients(
-        coefficients=mixer.by_module(),
-        record=_record(fit, report, num_coefficients=mixer.num_coefficients(), num_rows=num_rows),
-    )
+    fitted = _METHODS[recipe.method](_Fit(model, mixer, batches, fit, progress))
     mixer.restore()
-    return learned
+    return fitted
 
 
-def _record(
-    fit: FitFields, report: FitReport, *, num_coefficients: int, num_rows: Mapping[str, int]
-) -> Json:
-    return {
-        "objective": fit.objective,
-        "granularity": fit.granularity,
-        "split": fit.split,
-        "transductive": fit.split == "test",
-        "num_coefficients": num_coefficients,
-        "num_rows": dict(num_rows),
-        "curve": list(report.curve),
-        "last_by_task": dict(report.by_task),
-    }
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Everything that a method fits with."""
+
+    model: PreTrainedModel
+    mixer: Mixer
+    batches: Mapping[str, Sequence[FitBatch]]
+    fields: FitFields
+    progress: Progress
+
+    def record(self, **own: Json) -> dict[str, Json]:
+        """Return what every method records, and its own."""
+        fields = self.fields
+        num_rows: dict[str, Json] = {
+            name: sum(len(batch.labels) for batch in each) for name, each in self.batches.items()
+        }
+        return {
+            "objective": fields.objective,
+            "split": fields.split,
+            "transductive": fields.split == "test",
+            "num_rows": num_rows,
+            **own,
+        }
+
+
+def _learn(fit: _Fit) -> Fitted:
+    fields = fit.fields
+    steps = iter(range(1, fields.num_steps + 1))
+    report = fit_coefficients(
+        fit.model,
+        fit.mixer,
+        fit.batches,
+        FitSettings(
+            objective=fields.objective,
+            num_steps=fields.num_steps,
+            learning_rate=fields.learning_rate,
+        ),
+        on_step=lambda loss: fit.progress(f"step {next(steps)} of {fields.num_steps}, {loss:.4f}"),
+    )
+    record = fit.record(
+        granularity=fields.granularity,
+        num_coefficients=fit.mixer.num_coefficients(),
+        curve=list(report.curve),
+        last_by_task=dict(report.by_task),
+        stopped_by=report.stopped_by,
+    )
+    return Fitted(coefficients=fit.mixer.by_module(), record=record)
+
+
+def _choose_uniform(fit: _Fit) -> Fitted:
+    grid = fit.fields.grid
+    weights = iter(grid)
+    found = choose_uniform(
+        fit.model,
+        fit.mixer,
+        fit.batches,
+        fit.fields.objective,
+        grid=grid,
+        on_step=lambda loss: fit.progress(f"weight {next(weights)}, {loss:.4f}"),
+    )
+    tried: list[Json] = [
+        {"weight": weight, "objective": dict(by_task)} for weight, by_task in found.items()
+    ]
+    return Fitted(coefficients=fit.mixer.by_module(), record=fit.record(grid=tried))
+
+
+def _regmean(fit: _Fit) -> Fitted:
+    regmean = RegMean(fit.mixer, off_diagonal=fit.fields.off_diagonal)
+    for name, each in fit.batches.items():
+        fit.progress(f"{name}: inputs of its layers")
+
+        def forward(number: int, each: Sequence[FitBatch] = each) -> None:
+            batch = each[number]
+            fit.model(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            )
+
+        regmean.add_task(name, [batch.attention_mask.bool() for batch in each], forward)
+    factors = regmean.solve()
+    return Fitted(factors=factors, record=fit.record(off_diagonal=fit.fields.off_diagonal))
+
+
+_METHODS: Mapping[str, Callable[[_Fit], Fitted]] = {
+    "learned": _learn,
+    "best_uniform": _choose_uniform,
+    "regmean": _regmean,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,28 @@ def run(place: Path, recipe: dict) -> int:
     return int(done.value.code or 0)
 
 
+def fitted_by(place: Path, method: str, **fit: object) -> dict:
+    """Return a recipe with only the fields of `fit` that every method reads."""
+    recipe = recipe_of(place, **fit)
+    for name in ("num_steps", "learning_rate"):
+        del recipe["fit"][name]
+    return recipe | {"method": method}
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {
+        each.name: each.read_bytes()
+        for each in folder.iterdir()
+        if each.name not in ("README.md", "manifest.json")
+    }
+
+
+def replay(place: Path, *options: str) -> int:
+    with pytest.raises(SystemExit) as done:
+        main(["merge", str(place / "merged/merge.json"), *options])
+    return int(done.value.code or 0)
+
+
 def recipe_of(place: Path, **fit: object) -> dict:
     return {
         "adapters": [
@@ -100,7 +122,8 @@ def test_test_rows_need_consent_and_are_shown(place, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "linear"}, "only method `learned` fits coefficients"),
+        ({"method": "linear"}, "only the methods `best_uniform`, `learned`, `regmean` read `fit`"),
+        ({"method": "regmean"}, "fit.learning_rate: method `regmean` does not read it"),
         ({"fit": None}, "method `learned` needs `fit`"),
     ],
 )
@@ -148,3 +171,63 @@ def test_a_transfer_learns_as_many_scales_as_the_formula_says(variant, count, pl
 def test_an_unknown_variant_of_a_transfer_is_named(place, capsys):
     assert transfer(place, "--variant", "scalern") == 2
     assert "scalearn" in capsys.readouterr().err
+
+
+def test_the_best_uniform_weight_of_a_grid_is_used_and_recorded(place):
+    given = fitted_by(place, "best_uniform", grid=[0.25, 1.0], objective="supervised")
+    assert run(place, given) == 0
+    record = json.loads((place / "merged/merge.json").read_text())
+    sums = {each["weight"]: sum(each["objective"].values()) for each in record["fit"]["grid"]}
+    assert set(sums) == {0.25, 1.0}
+    best = min(sums, key=sums.get)
+    assert record["coefficients"] == {"colour": best, "other": best}
+
+
+def test_regmean_keeps_the_sum_of_ranks_or_is_cut(place, capsys):
+    assert run(place, fitted_by(place, "regmean")) == 0
+    whole = load_adapter(load_model(str(place / "base")), place / "merged")
+    assert whole.peft_config["default"].r == 4
+    assert "cutting the rank" not in capsys.readouterr().out
+    assert run(place, fitted_by(place, "regmean") | {"rank": 2}) == 0
+    assert (
+        load_adapter(load_model(str(place / "base")), place / "merged").peft_config["default"].r
+        == 2
+    )
+    assert "cutting the rank lost" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("granularity", ["block", "channel"])
+def test_what_was_learned_is_merged_again_without_rows_byte_by_byte(granularity, place, capsys):
+    assert run(place, recipe_of(place, num_steps=3, granularity=granularity)) == 0
+    again = place / f"again-{granularity}"
+    assert replay(place, "--output_dir", str(again)) == 0
+    first, second = folder_bytes(place / "merged"), folder_bytes(again)
+    assert first["adapter_model.safetensors"] == second["adapter_model.safetensors"]
+    one, two = (json.loads(each.pop("merge.json")) for each in (first, second))
+    assert one["recipe"].pop("output_dir") != two["recipe"].pop("output_dir")
+    assert one == two
+    assert first == second
+
+
+@pytest.mark.parametrize("method", ["ties", "dare", "magnitude", "linear"])
+def test_rules_are_merged_again_byte_by_byte(method, place):
+    given = recipe_of(place) | {"method": method, "seed": 3, "density": 0.4}
+    del given["fit"]
+    assert run(place, given) == 0
+    assert replay(place, "--output_dir", str(place / "again-rule")) == 0
+    weights = "adapter_model.safetensors"
+    assert (place / "merged" / weights).read_bytes() == (
+        place / "again-rule" / weights
+    ).read_bytes()
+
+
+def test_a_merge_of_adapters_that_changed_since_is_not_made_again(place, capsys):
+    assert run(place, recipe_of(place, num_steps=1)) == 0
+    record = json.loads((place / "merged/merge.json").read_text())
+    record["sources"][0]["weights_sha256"] = "0" * 64
+    (place / "merged/merge.json").write_text(json.dumps(record))
+    assert replay(place) == 2
+    assert "ADP025" in capsys.readouterr().err
+    (place / "merged/merge.json").write_text("{}")
+    assert replay(place) == 2
+    assert "ADP025" in capsys.readouterr().err

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.adapters.merging.factors import Expert, check_mergeable, load_expert
+from pipeline.adapters.merging.factors import Expert, Factors, check_mergeable, load_expert
 from pipeline.adapters.merging.fold import Recompressed, fold, recompress, spread
-from pipeline.adapters.merging.rules import RuleName, RuleSettings, merge_by_rule
+from pipeline.adapters.merging.rules import RULES, RuleName, RuleSettings, merge_by_rule
 from pipeline.adapters.merging.writing import write_merged
 from pipeline.types import Json
 
@@ -40,6 +40,16 @@ Coefficients = Mapping[str, Mapping[str, "float | Tensor"]]
 """By name of the adapter, then by module."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What a method with `fit` found: coefficients, or the merged factors themselves."""
+
+    coefficients: Coefficients | None = None
+    factors: Mapping[str, Factors] | None = None
+    record: Json
+    """How it was found; for `merge.json`."""
+
+
 def load_experts(recipe: MergeRecipe) -> list[Expert]:
     """Read the adapters of a recipe.
 
@@ -56,8 +66,7 @@ def merge(
     recipe: MergeRecipe,
     experts: Sequence[Expert],
     *,
-    coefficients: Coefficients | None = None,
-    fit_record: Json = None,
+    fitted: Fitted | None = None,
     on_module: Callable[[str], None] | None = None,
 ) -> MergeReport:
     """Merge adapters and write the result.
@@ -65,16 +74,20 @@ def merge(
     Args:
         recipe: How to merge.
         experts: From `load_experts`.
-        coefficients: Learned ones, in place of the recipe's weights.
-        fit_record: How they were learned, for `merge.json`.
+        fitted: What a method with `fit` found.
         on_module: Told about each finished module.
 
     Raises:
         OutputError: The folder cannot be written.
     """
-    weights = recipe.weights()
-    used = spread(experts, weights) if coefficients is None else coefficients
-    merged = _merge(experts, recipe, used, on_module)
+    used: Coefficients = spread(experts, recipe.weights())
+    if fitted is not None and fitted.coefficients is not None:
+        used = fitted.coefficients
+    if recipe.method in RULES:
+        merged = _merge_by_rule(experts, recipe, on_module)
+    else:
+        factors = None if fitted is None else fitted.factors
+        merged = _cut(fold(experts, used) if factors is None else factors, recipe.rank, on_module)
     folder = Path(recipe.output_dir)
     tails = {module: result.tail for module, result in merged.items()}
     write_merged(
@@ -82,12 +95,11 @@ def merge(
         folder,
         experts=experts,
         record={
-            "method": recipe.method,
-            "coefficients": _coefficients_to_json(used),
-            "fit": fit_record,
-            "density": recipe.density,
-            "seed": recipe.seed,
-            "rank": recipe.rank,
+            "recipe": cast("Json", recipe.model_dump(mode="json", exclude_unset=True)),
+            "coefficients": None
+            if fitted is not None and fitted.factors is not None
+            else _coefficients_to_json(used),
+            "fit": None if fitted is None else fitted.record,
             "tail_errors": cast("Json", tails),
         },
     )
@@ -113,29 +125,27 @@ def _coefficients_to_json(coefficients: Coefficients) -> Json:
     return written
 
 
-def _merge(
-    experts: Sequence[Expert],
-    recipe: MergeRecipe,
-    coefficients: Coefficients,
-    on_module: Callable[[str], None] | None,
+def _merge_by_rule(
+    experts: Sequence[Expert], recipe: MergeRecipe, on_module: Callable[[str], None] | None
 ) -> dict[str, Recompressed]:
-    if recipe.method not in ("linear", "learned"):
-        largest = max(factors.rank for expert in experts for factors in expert.modules.values())
-        settings = RuleSettings(density=recipe.density, seed=recipe.seed)
-        return merge_by_rule(
-            experts,
-            cast("RuleName", recipe.method),
-            weights=recipe.weights(),
-            rank=recipe.rank or largest,
-            settings=settings,
-            on_module=on_module,
-        )
+    largest = max(factors.rank for expert in experts for factors in expert.modules.values())
+    return merge_by_rule(
+        experts,
+        cast("RuleName", recipe.method),
+        weights=recipe.weights(),
+        rank=recipe.rank or largest,
+        settings=RuleSettings(density=recipe.density, seed=recipe.seed),
+        on_module=on_module,
+    )
+
+
+def _cut(
+    modules: Mapping[str, Factors], rank: int | None, on_module: Callable[[str], None] | None
+) -> dict[str, Recompressed]:
     merged = {}
-    for module, factors in fold(experts, coefficients).items():
-        cut = recipe.rank is not None and recipe.rank < factors.rank
-        merged[module] = (
-            recompress(factors, recipe.rank or 0) if cut else Recompressed(factors, 0.0)
-        )
+    for module, factors in modules.items():
+        is_cut = rank is not None and rank < factors.rank
+        merged[module] = recompress(factors, rank or 0) if is_cut else Recompressed(factors, 0.0)
         if on_module is not None:
             on_module(module)
     return merged

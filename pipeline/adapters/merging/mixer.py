@@ -111,6 +111,15 @@ class Mixer(nn.Module):
         """Return how many numbers are learned."""
         return sum(parameter.numel() for parameter in self.coefficients.values())
 
+    @property
+    def layers(self) -> Mapping[str, MixedLinear]:
+        """The wrapped layers by module."""
+        return self._mixed
+
+    def expert(self, name: str) -> Expert:
+        """Return an adapter by its name."""
+        return self._experts[self.names.index(name)]
+
     def by_module(self) -> dict[str, dict[str, float | Tensor]]:
         """Return the coefficients as `fold` takes them: by adapter, then by module."""
         found: dict[str, dict[str, float | Tensor]] = {name: {} for name in self.names}

@@ -10,7 +10,7 @@ from typing import cast
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
 from pipeline.adapters.merging.factors import Expert, Factors
 from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
-from pipeline.files import staged_folder, write_json
+from pipeline.files import read_json, staged_folder, write_json
 from pipeline.types import Json
 
 MERGE_FILE = "merge.json"
@@ -70,3 +70,13 @@ def write_merged(
         save_file(tensors, staged / ADAPTER_WEIGHTS_FILE, metadata={"format": "pt"})
         experts[0].base.write(staged / BASE_MODEL_FILE)
         write_json(staged / MERGE_FILE, cast("Json", {"sources": sources, **record}))
+
+
+def is_transductive(folder: Path) -> bool:
+    """Return whether an adapter was merged by what fits test prompts, as its `merge.json` says."""
+    try:
+        record = read_json(folder / MERGE_FILE)
+    except (OSError, ValueError):
+        return False
+    fit = record.get("fit") if isinstance(record, dict) else None
+    return isinstance(fit, dict) and fit.get("transductive") is True

@@ -534,3 +534,20 @@ def test_published_numbers_stand_beside_ours_and_are_marked(two_runs, tmp_path):
         path.write_text(broken)
         with pytest.raises(EvalError, match="EVL061"):
             load_references(path)
+
+
+def test_an_adapter_that_was_fitted_to_test_prompts_is_marked_in_every_report(tmp_path):
+    tasks = [make_task()]
+    folders = [
+        run(tmp_path / "a", tasks, "no", adapter="clean"),
+        run(tmp_path / "b", tasks, "yes", adapter="merged", transductive=True),
+    ]
+    board = build_leaderboard(folders)
+    marks = [note for note in board.notes if note.startswith("Transductive: merged")]
+    assert len(marks) == 1
+    write_leaderboard(board, tmp_path / "out")
+    assert "was fitted to test prompts" in (tmp_path / "out/report.html").read_text()
+    assert json.loads((tmp_path / "out/leaderboard.json").read_text())["notes"] == marks
+    printed = io.StringIO()
+    Console(width=200, file=printed).print(leaderboard_table(board))
+    assert "was fitted to test prompts" in printed.getvalue()

@@ -13,7 +13,12 @@ from pipeline.adapters.base_fingerprint import BaseFingerprint
 from pipeline.adapters.merging.factors import Expert, Factors
 from pipeline.adapters.merging.mixer import Mixer
 from pipeline.errors import TrainingError
-from pipeline.training.merge_fit import FitBatch, FitSettings, fit_coefficients
+from pipeline.training.merge_fit import (
+    FitBatch,
+    FitSettings,
+    choose_uniform,
+    fit_coefficients,
+)
 from pipeline.types import IGNORE_INDEX
 
 VOCABULARY, WIDTH = 11, 16
@@ -157,6 +162,67 @@ def test_entropy_of_equal_choices_is_one():
     assert fit_coefficients(wrapped, mixer, {"a": [batch(1)]}, settings).curve[0] == pytest.approx(
         1
     )
+
+
+def test_low_entropy_that_means_one_answer_for_all_rows_ends_fitting():
+    wrapped = model()
+    # All states share a direction, in which the second adapter pushes towards the first choice.
+    direction = torch.zeros(WIDTH)
+    direction[0] = 1.0
+    with torch.no_grad():
+        wrapped.embed.weight[:, 0] = 4.0
+    push = 8 * wrapped.head.weight.detach()[1]
+    factors = Factors(direction[None], push[:, None])
+    same_answer = Expert(
+        name="b",
+        folder=Path("b"),
+        modules={f"layers.{place}": factors for place in range(2)},
+        base=BaseFingerprint("b"),
+        weights_sha256="",
+    )
+    mixer = Mixer(wrapped, [expert("a", 1), same_answer], granularity="task", init=0.05)
+    settings = FitSettings(objective="entropy", num_steps=200, learning_rate=0.1)
+    report = fit_coefficients(wrapped, mixer, {"a": [batch(1)]}, settings)
+    assert report.stopped_by == "a"
+    assert len(report.curve) < 200
+
+    def marginal() -> float:
+        given = batch(1)
+        logits = wrapped(given.input_ids, given.attention_mask, False).logits[:, 2]
+        mean = logits[:, given.choice_ids].softmax(-1).mean(0).detach()
+        return float(torch.special.entr(mean).sum())
+
+    at_end = marginal()
+    with mixer.only("a"):
+        assert at_end >= 0.8 * marginal()
+
+
+def test_the_best_uniform_weight_is_the_one_of_least_objective_by_hand():
+    wrapped = model()
+    mixer = Mixer(wrapped, [expert("a", 1), expert("b", 2)], granularity="task")
+    given = {"a": [batch(1), batch(3)], "b": [batch(2)]}
+    grid = (0.1, 0.4, 0.8)
+    found = choose_uniform(wrapped, mixer, given, "supervised", grid=grid)
+    sums = {}
+    for weight in grid:
+        with torch.no_grad():
+            mixer.coefficients["all"].fill_(weight)
+            losses = {
+                name: [
+                    nn.functional.cross_entropy(
+                        wrapped(b.input_ids, b.attention_mask, False).logits[:, :-1].flatten(0, 1),
+                        b.labels[:, 1:].flatten(),
+                        ignore_index=IGNORE_INDEX,
+                    ).item()
+                    for b in each
+                ]
+                for name, each in given.items()
+            }
+        assert found[weight]["a"] == pytest.approx(sum(losses["a"]) / 2, rel=1e-5)
+        sums[weight] = sum(losses["a"]) / 2 + losses["b"][0]
+    choose_uniform(wrapped, mixer, given, "supervised", grid=grid)
+    best = min(sums, key=sums.get)
+    assert values(mixer).flatten().tolist() == pytest.approx([best, best])
 
 
 @pytest.mark.parametrize(
