@@ -281,14 +281,22 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
 
 
 def _named(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs with a number behind names that occur before."""
+    """Return the runs with their styles behind a name that has several, then with a number."""
+    styles: dict[str, set[str]] = {}
+    for run in runs:
+        styles.setdefault(run.name, set()).add(_style(run))
     counts: dict[str, int] = {}
     named = []
     for run in runs:
-        counts[run.name] = counts.get(run.name, 0) + 1
-        suffix = f" ({counts[run.name]})" if counts[run.name] > 1 else ""
-        named.append(replace(run, name=run.name + suffix))
+        name = f"{run.name}, {_style(run)}" if len(styles[run.name]) > 1 else run.name
+        counts[name] = counts.get(name, 0) + 1
+        suffix = f" ({counts[name]})" if counts[name] > 1 else ""
+        named.append(replace(run, name=name + suffix))
     return named
+
+
+def _style(run: Run) -> str:
+    return str((run.about.get("asking") or {}).get("style", ""))
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from eval.bfcl.aggregate import SECTION_WEIGHTS
 from eval.leaderboard.board import Leaderboard
+from eval.leaderboard.differences import Differences, difference_text
 from eval.leaderboard.extras import Extras
 from eval.leaderboard.markup import Html, element
 from eval.leaderboard.summary import PARTS, MeanOverTasks
@@ -18,6 +19,8 @@ _Rows = Sequence[Sequence[str]]
 def extra_sections(board: Leaderboard, extras: Extras) -> list[Html]:
     """Return the sections that have something to tell."""
     sections = []
+    if extras.differences is not None:
+        sections.append(_difference_section(board, extras.differences))
     if extras.summaries:
         sections.append(_summary_section(extras))
     if extras.benchmark:
@@ -60,6 +63,20 @@ def _section(title: str, words: str, head: Sequence[str], rows: _Rows, *, name: 
         ),
         id=name,
     )
+
+
+def _difference_section(board: Leaderboard, differences: Differences) -> Html:
+    columns = [*board.columns, None]
+    rows = []
+    for column in columns:
+        found = [
+            differences.of(run, None if column is None else column.task) for run in differences.runs
+        ]
+        cells = ["-" if item is None else difference_text(item, column) for item in found]
+        rows.append(["mean over tasks" if column is None else column.task, *cells])
+    words = "Differences on the same rows, with 95 % intervals of the paired bootstrap."
+    title = f"Against {differences.against}"
+    return _section(title, words, ["Task", *differences.runs], rows, name="differences")
 
 
 def _summary_section(extras: Extras) -> Html:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from eval.general import GeneralScore, find_general
 from eval.leaderboard.benchmark import BenchmarkScores, build_benchmark_scores
 from eval.leaderboard.board import Leaderboard, Run
+from eval.leaderboard.differences import Differences
 from eval.leaderboard.references import Reference
 from eval.leaderboard.summary import Summary, build_summaries
 from eval.leaderboard.training_runs import find_training_run
@@ -49,6 +50,8 @@ class Extras:
     references: tuple[Reference, ...]
     general: Mapping[str, Sequence[GeneralScore]]
     """Run name -> benchmarks that lm-eval ran."""
+    differences: Differences | None = None
+    """All runs against one, where one was named."""
 
     def to_json(self) -> dict[str, Json]:
         """Return all parts as JSON."""
@@ -66,10 +69,15 @@ class Extras:
                 run: {score.benchmark: dict(asdict(score)) for score in scores}
                 for run, scores in self.general.items()
             },
+            "differences": None if self.differences is None else self.differences.to_json(),
         }
 
 
-def build_extras(board: Leaderboard, references: Sequence[Reference] = ()) -> Extras:
+def build_extras(
+    board: Leaderboard,
+    references: Sequence[Reference] = (),
+    differences: Differences | None = None,
+) -> Extras:
     """Return everything beside the table; references to tasks not shown are left out."""
     tasks = {column.task for column in board.columns}
     return Extras(
@@ -82,6 +90,7 @@ def build_extras(board: Leaderboard, references: Sequence[Reference] = ()) -> Ex
             for run in board.runs
             if run.folder is not None and (scores := find_general(run.folder))
         },
+        differences=differences,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from eval.leaderboard.board import Leaderboard
 from eval.leaderboard.curves import find_curves
 from eval.leaderboard.details import build_details
+from eval.leaderboard.differences import Differences
 from eval.leaderboard.extras import build_extras
 from eval.leaderboard.page import build_page
 from eval.leaderboard.references import Reference
@@ -21,7 +22,11 @@ CSV_NAME = "leaderboard.csv"
 
 
 def write_leaderboard(
-    board: Leaderboard, folder: Path, *, references: Sequence[Reference] = ()
+    board: Leaderboard,
+    folder: Path,
+    *,
+    references: Sequence[Reference] = (),
+    differences: Differences | None = None,
 ) -> Path:
     """Write `report.html`, `leaderboard.json` and `leaderboard.csv`.
 
@@ -29,6 +34,7 @@ def write_leaderboard(
         board: What to show.
         folder: Where the files go; made if absent.
         references: Published numbers to show beside it.
+        differences: All runs against one of them.
 
     Returns:
         The path of the page.
@@ -37,7 +43,7 @@ def write_leaderboard(
         EvalError: A run's samples are missing or damaged (EVL022, EVL023, EVL025).
         OutputError: The folder cannot be written.
     """
-    extras = build_extras(board, references)
+    extras = build_extras(board, references, differences)
     curves, routing = find_curves(board.runs), find_routing(board.runs)
     page = build_page(board, build_details(board), curves, extras, routing=routing)
     write_json(folder / JSON_NAME, board.to_json() | extras.to_json())

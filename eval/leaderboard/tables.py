@@ -7,7 +7,9 @@ import io
 from typing import TYPE_CHECKING
 
 from eval.leaderboard.board import Cell, Column, Leaderboard, Run
+from eval.leaderboard.differences import Differences, difference_text
 from eval.leaderboard.text import cell_text, harmless
+from eval.statistics import Comparison
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,13 +18,21 @@ if TYPE_CHECKING:
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def leaderboard_table(board: Leaderboard) -> Table:
-    """Return one row per task and one column per run, which fits a terminal."""
+def leaderboard_table(board: Leaderboard, differences: Differences | None = None) -> Table:
+    """Return one row per task and one column per run, which fits a terminal.
+
+    Args:
+        board: What to show.
+        differences: Stand below the values, with their 95 % intervals.
+    """
     from rich.table import Table
     from rich.text import Text
 
     title = "Leaderboard, generated data" if board.has_generated_data else "Leaderboard"
-    notes = "\n".join(harmless(note) for note in board.notes)
+    told = [*board.notes]
+    if differences is not None:
+        told.append(f"Second lines: difference from {differences.against}, paired 95 % interval.")
+    notes = "\n".join(harmless(note) for note in told)
     table = Table(title=title, caption=Text(notes) if notes else None, caption_justify="left")
     table.add_column("task", overflow="fold")
     table.add_column("metric")
@@ -33,10 +43,10 @@ def leaderboard_table(board: Leaderboard) -> Table:
         table.add_column(heading, justify="right")
     for family in board.families:
         for column in board.tasks_of(family):
-            cells = [_task_text(board, run, column) for run in board.runs]
+            cells = [_task_text(board, run, column, differences) for run in board.runs]
             table.add_row(Text(harmless(column.task)), column.metric, str(column.num_rows), *cells)
         table.add_section()
-    means = [_mean_text(board.mean(run)) for run in board.runs]
+    means = [_mean_text(board, run, differences) for run in board.runs]
     table.add_row(Text("mean over tasks", style="bold"), "", "", *means)
     return table
 
@@ -85,20 +95,36 @@ def _safe(text: str) -> str:
     return f"'{clean}" if clean.startswith(_FORMULA_STARTS) else clean
 
 
-def _task_text(board: Leaderboard, run: Run, column: Column) -> Text:
+def _task_text(
+    board: Leaderboard, run: Run, column: Column, differences: Differences | None
+) -> Text:
     from rich.text import Text
 
     cell = run.cells.get(column.task)
     if cell is None:
         return Text("-", style="dim")
     is_best = cell.value == board.best(column.task) and cell.is_comparable
-    text = Text(cell_text(cell, column), style="bold green" if is_best else "")
+    text = Text()
+    text.append(cell_text(cell, column), style="bold green" if is_best else "")
+    if differences is not None:
+        _append_difference(text, differences.of(run.name, column.task), column)
     if cell.num_failures:
         text.append(f"\n{cell.num_failures} unparsable", style="dim")
     return text
 
 
-def _mean_text(mean: Cell | None) -> Text:
+def _mean_text(board: Leaderboard, run: Run, differences: Differences | None) -> Text:
     from rich.text import Text
 
-    return Text("-" if mean is None else cell_text(mean, None), style="bold")
+    mean = board.mean(run)
+    text = Text()
+    text.append("-" if mean is None else cell_text(mean, None), style="bold")
+    if differences is not None and mean is not None:
+        _append_difference(text, differences.of(run.name, None), None)
+    return text
+
+
+def _append_difference(text: Text, item: Comparison | None, column: Column | None) -> None:
+    if item is not None:
+        is_sure = item.low > 0.0 or item.high < 0.0
+        text.append(f"\n{difference_text(item, column)}", style="bold" if is_sure else "dim")

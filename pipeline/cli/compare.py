@@ -73,14 +73,8 @@ def find_results_folder(run: Path) -> Path:
     Raises:
         EvalError: There is none (CLI006), or there are several (CLI020).
     """
-    from eval.results import RESULTS_NAME
-
-    if (run / RESULTS_NAME).is_file():
-        return run
-    found = results_below(run)
-    preferred = [run / "eval" / name for name in _PREFERRED]
-    chosen = next((folder for folder in preferred if folder in found), None)
-    if chosen is None and len(found) > 1:
+    found = preferred_results(run)
+    if len(found) > 1:
         listed = ", ".join(str(folder.relative_to(run)) for folder in found[:5])
         raise EvalError(
             "CLI020",
@@ -88,7 +82,24 @@ def find_results_folder(run: Path) -> Path:
             where=run,
             hint="Name one of them",
         )
-    return chosen or found[0]
+    return found[0]
+
+
+def preferred_results(run: Path) -> list[Path]:
+    """Return the folders with results in or below `run`, of each training run the adapter's.
+
+    Raises:
+        EvalError: There is none (CLI006).
+    """
+    found = results_below(run)
+    if run in found:
+        return [run]
+    chosen = []
+    for folder in found:
+        home = next((parent for parent in folder.parents if parent.name == "eval"), folder)
+        own = [home / name for name in _PREFERRED if home / name in found]
+        chosen.append(own[0] if own else folder)
+    return list(dict.fromkeys(chosen))
 
 
 def _drops(found: RunComparison, tolerance: float, *, beyond_chance: bool) -> list[str]:

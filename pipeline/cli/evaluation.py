@@ -1,9 +1,9 @@
-"""`taskloom eval`, `score` and `report`: from a model or given answers to a leaderboard."""
+"""`taskloom eval` and `score`: from a model or given answers to a leaderboard."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -17,21 +17,19 @@ from pipeline.cli.eval_server import (
     is_server,
     request_kind,
 )
+from pipeline.cli.report import show_leaderboard
 from pipeline.cli.shared import (
     Settings,
     catalogue_of,
-    results_below,
     settings_of,
     split_of,
     stderr,
-    stdout,
 )
 from pipeline.errors import EvalError
 from pipeline.types import Split
 
 if TYPE_CHECKING:
     from eval.backends.base import Backend
-    from eval.leaderboard.references import Reference
     from eval.results import DataRootKind
     from eval.tasks import EvalTask
     from pipeline.cli.eval_processes import Launch
@@ -292,7 +290,7 @@ def _run(job: Job, launch: Launch) -> None:
         else _run_in_process(job, launch)
     )
     if launch.is_first:
-        _show(folders, job.folder.parent if job.folder.name == "eval" else job.folder)
+        show_leaderboard(folders, job.folder.parent if job.folder.name == "eval" else job.folder)
 
 
 def _run_in_process(job: Job, launch: Launch) -> list[Path]:
@@ -393,18 +391,6 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
     return folder
 
 
-def _show(folders: list[Path], report_folder: Path, references: Sequence[Reference] = ()) -> None:
-    from eval.leaderboard import build_leaderboard, leaderboard_table, write_leaderboard
-    from pipeline.cli.bfcl import print_benchmark_row
-
-    board = build_leaderboard(folders)
-    stdout.print(leaderboard_table(board))
-    for folder in folders:
-        print_benchmark_row(folder)
-    report = write_leaderboard(board, report_folder, references=references)
-    stdout.print(f"report: {report}", soft_wrap=True)
-
-
 def score(
     context: typer.Context,
     *,
@@ -437,26 +423,4 @@ def score(
         name=predictions.name,
         data_root_kind=data_root_kind(settings.data_root, data_root),
     )
-    _show([folder], folder)
-
-
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of results.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.html, leaderboard.json and .csv.")],
-    references: Annotated[
-        Path | None, typer.Option(help="JSON file of published numbers to show beside ours.")
-    ] = None,
-) -> None:
-    """Put the results of several runs into one leaderboard.
-
-    Published numbers are a list of {task, model, value, source, protocol, comparable}; they are
-    marked as not comparable unless they say so.
-
-    Examples:
-        taskloom report runs/a runs/b --out runs/leaderboard
-        taskloom report runs/a --references published.json --out runs/leaderboard
-    """
-    from eval.leaderboard.references import load_references
-
-    published = [] if references is None else load_references(references)
-    _show([folder for run in runs for folder in results_below(run)], out, published)
+    show_leaderboard([folder], folder)

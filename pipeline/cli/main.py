@@ -26,6 +26,7 @@ from pipeline.cli.new import new
 from pipeline.cli.overlap import overlap
 from pipeline.cli.plan import plan
 from pipeline.cli.prepare import prepare
+from pipeline.cli.report import report
 from pipeline.cli.resume import resume
 from pipeline.cli.shared import Settings, stderr
 from pipeline.errors import EXIT_OK, PipelineError
@@ -84,7 +85,7 @@ app.command(name="eval", context_settings={"ignore_unknown_options": True})(
     evaluation.evaluate_model
 )
 app.command()(evaluation.score)
-app.command()(evaluation.report)
+app.command()(report)
 app.command()(compare)
 app.command()(experts)
 app.command()(card)

@@ -48,7 +48,7 @@ def write_run(folder, *, right, names=("one", "two")):
         for task in tasks
         for index, row in enumerate(task.examples)
     }
-    evaluate(GivenBackend(answers, name="given"), tasks, output_folder=folder)
+    evaluate(GivenBackend(answers, name=folder.name), tasks, output_folder=folder)
     return folder
 
 
