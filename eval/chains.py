@@ -8,17 +8,19 @@ answer from a wrong one does not make the chain look better than its second half
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
+
+import numpy as np
 
 from eval.backends.base import Backend
 from eval.harness import evaluate
 from eval.metrics import METRICS
-from eval.results import TaskResult, read_samples
+from eval.results import MetricValue, TaskResult, read_samples
 from eval.tasks import Asking, EvalTask
 from pipeline.errors import EvalError
-from pipeline.types import TaskExample
+from pipeline.types import Json, TaskExample
 
 ContextOf = Callable[[str], str | None]
 """From an option of the first task to the context of the second; `None` where there is none."""
@@ -33,21 +35,32 @@ class ChainResult:
     num_rows: int
     num_right: int
     """Rows whose first option is a right one."""
-    oracle: dict[str, float]
-    """Metric of the second task, with the right context."""
-    end_to_end: dict[str, float]
+    oracle: dict[str, MetricValue]
+    """Metrics of the second task, with the right context."""
+    end_to_end: dict[str, MetricValue]
     """The same with the context that was found; never above the oracle."""
 
     def lines(self) -> list[str]:
-        """Return the result as lines of text."""
+        """Return the result as lines of text, in percent."""
         return [
-            f"right section first: {self.num_right} of {self.num_rows}",
+            f"right option first: {self.num_right} of {self.num_rows}",
             *(
-                f"{name}: {self.oracle[name]:.4f} with the right section, "
-                f"{self.end_to_end[name]:.4f} end to end"
+                f"{name}: {_text(self.oracle[name])} with the right context, "
+                f"{_text(self.end_to_end[name])} end to end"
                 for name in self.oracle
             ),
         ]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the result as JSON."""
+        return {
+            "schema_version": 1,
+            "finding": self.found.spec.id,
+            "num_rows": self.num_rows,
+            "num_right": self.num_right,
+            "oracle": {name: asdict(value) for name, value in self.oracle.items()},
+            "end_to_end": {name: asdict(value) for name, value in self.end_to_end.items()},
+        }
 
 
 def evaluate_chain(
@@ -70,9 +83,11 @@ def evaluate_chain(
         asking: Wording of both.
 
     Raises:
-        EvalError: The tasks do not have the same rows (EVL017), or cannot be evaluated.
+        EvalError: The tasks do not have the same rows (EVL017) or contexts (EVL018), the first is
+            no ranking task (EVL019), or they cannot be evaluated.
     """
     _check_rows(finding, answering)
+    _check_contexts(finding, answering, context_of)
     found = evaluate(backend, [finding], output_folder=output_folder / "finding", asking=asking)
     ranked = {row["key"]: row["parsed"] for row in read_samples(output_folder / "finding")}
     chained, num_right = [], 0
@@ -100,6 +115,13 @@ def evaluate_chain(
 
 
 def _check_rows(finding: EvalTask, answering: EvalTask) -> None:
+    if finding.spec.kind != "ranking":
+        raise EvalError(
+            "EVL019",
+            f"a chain begins with a ranking task, got one of kind {finding.spec.kind}",
+            where=finding.spec.id,
+            hint="E.g. manuals/section_retrieval/s10",
+        )
     names = [
         [example.key.removeprefix(f"{task.spec.id}/") for example in task.examples]
         for task in (finding, answering)
@@ -113,6 +135,20 @@ def _check_rows(finding: EvalTask, answering: EvalTask) -> None:
         )
 
 
+def _check_contexts(finding: EvalTask, answering: EvalTask, context_of: ContextOf) -> None:
+    """Check that what is told of other options is of the kind that the rows themselves have."""
+    for first, second in zip(finding.examples, answering.examples, strict=True):
+        options = [(first.choices or ())[place] for place in cast("list[int]", first.target)]
+        told = [context_of(option) for option in options]
+        if told and second.inputs.get("context") not in told:
+            raise EvalError(
+                "EVL018",
+                f"the context of {options[0]!r} is not that of the row",
+                where=second.key,
+                hint="Both tasks must look up the same file by the same key",
+            )
+
+
 def _with_context(
     first: TaskExample, second: TaskExample, place: int | None, context_of: ContextOf
 ) -> TaskExample:
@@ -121,5 +157,11 @@ def _with_context(
     return replace(second, inputs={**second.inputs, "context": context or ""})
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values: Sequence[float]) -> MetricValue:
+    rows = np.asarray(values, dtype=np.float64)
+    error = rows.std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else 0.0
+    return MetricValue(value=float(rows.mean()), standard_error=float(error))
+
+
+def _text(item: MetricValue) -> str:
+    return f"{100 * item.value:.1f} ± {100 * item.standard_error:.1f}"

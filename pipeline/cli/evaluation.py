@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from pipeline.cli.backends import model_backends
 from pipeline.cli.eval_server import (
     ServerOptions,
     build_server_backend,
@@ -56,6 +57,7 @@ class Job:
     style: str
     function_format: str
     max_batch_tokens: int | None
+    max_length: int | None
     loading: dict[str, object]
     """Options of `load_model`."""
     average_strands: bool = False
@@ -239,6 +241,7 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
         style=recipe.style,
         function_format=recipe.function_format,
         max_batch_tokens=evaluation.batch_tokens,
+        max_length=evaluation.max_length,
         loading=_loading_options(recipe),
     )
 
@@ -278,6 +281,7 @@ def _job_of_options(
         style="plain",
         function_format="chat_template",
         max_batch_tokens=None,
+        max_length=None,
         loading={},
     )
 
@@ -295,52 +299,23 @@ def _run(job: Job, launch: Launch) -> None:
 
 def _run_in_process(job: Job, launch: Launch) -> list[Path]:
     """Evaluate the base, then the adapter on top of it."""
-    from eval.backends.transformers_backend import TransformersBackend
-    from pipeline.adapters.merging.writing import is_transductive
-    from pipeline.adapters.registry import check_adapter_folder, load_adapter
-    from pipeline.chat.dna import read_saved_unit
-    from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
+    from pipeline.adapters.registry import check_adapter_folder
+    from pipeline.models.loading import resolve_model
 
     if job.adapter is not None:
         check_adapter_folder(job.adapter)
-    source = launch.first_process_first(lambda: resolve_model(job.model))
-    tokenizer = load_tokenizer(
-        source, revision=job.model_revision, chat_template_path=job.chat_template_path
+    backends = model_backends(
+        job.model,
+        launch.first_process_first(lambda: resolve_model(job.model)),
+        adapter=job.adapter,
+        include_base=job.include_base,
+        revision=job.model_revision,
+        chat_template_path=job.chat_template_path,
+        max_batch_tokens=job.max_batch_tokens,
+        max_length=job.max_length,
+        loading=job.loading,
     )
-    loading = {"device": current_device(), **job.loading}
-    model = load_model(source, revision=job.model_revision, **loading)  # type: ignore[arg-type]
-    model.eval()
-    folders = []
-    if job.include_base:
-        backend = TransformersBackend(
-            model, tokenizer, model_name=job.model, max_batch_tokens=job.max_batch_tokens
-        )
-        folders.append(_evaluate(job, backend, "base", launch))
-    if job.adapter is not None:
-        adapted = load_adapter(model, job.adapter)
-        adapted.eval()
-        if (unit := read_saved_unit(job.adapter)) is not None:
-            tokenizer = load_tokenizer(
-                source,
-                revision=job.model_revision,
-                chat_template_path=job.chat_template_path,
-                dna_unit=unit,
-            )
-        backend = TransformersBackend(
-            adapted,
-            tokenizer,
-            model_name=job.model,
-            adapter_name=_adapter_name(job.adapter),
-            max_batch_tokens=job.max_batch_tokens,
-            is_transductive=is_transductive(job.adapter),
-        )
-        folders.append(_evaluate(job, backend, "adapter", launch))
-    return folders
-
-
-def _adapter_name(adapter: Path) -> str:
-    """Return the run's name for a run's adapter, and the folder's for others."""
-    return adapter.resolve().parent.name if adapter.name == "adapter" else adapter.resolve().name
+    return [_evaluate(job, backend, name, launch) for name, backend in backends]
 
 
 def _on_both_strands(job: Job, backend: Backend) -> Backend:

@@ -15,6 +15,7 @@ import typer
 from pipeline import __version__
 from pipeline.cli import adapters, bfcl, catalogue, evaluation, inspect
 from pipeline.cli.card import card
+from pipeline.cli.chain import chain
 from pipeline.cli.compare import compare
 from pipeline.cli.doctor import doctor
 from pipeline.cli.experts import experts
@@ -87,6 +88,7 @@ app.command(name="eval", context_settings={"ignore_unknown_options": True})(
 app.command()(evaluation.score)
 app.command()(report)
 app.command()(compare)
+app.command()(chain)
 app.command()(experts)
 app.command()(card)
 app.command()(lm_eval_export)

@@ -243,6 +243,9 @@ class EvaluationSettings(_Fields):
     """Limit of an answer's length; unset leaves it to the kind of task and the gold answers."""
     batch_tokens: PositiveInt | None = None
     """Padded tokens in one forward pass; unset leaves it to the backend."""
+    max_length: PositiveInt | None = None
+    """Tokens of prompt and answer, of which longer prompts lose context; unset: what the model
+    takes."""
     include_base: bool = True
     """Whether the model without the adapter is scored too."""
     request: Literal["auto", "generate", "choices"] = "auto"

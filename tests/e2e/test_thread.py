@@ -57,7 +57,7 @@ def check_run_folder(run: Path) -> None:
 def test_the_quickstart_recipe_trains_evaluates_and_reports(workspace, small_base):
     run = workspace.folder / "run"
     changes = ["--model_name_or_path", str(small_base), "--output_dir", str(run)]
-    changes += ["--evaluation.max_rows", "8"]
+    changes += ["--evaluation.max_rows", "8", "--evaluation.max_length", "1024"]
     printed = workspace.train(str(QUICKSTART), *changes, "--max_steps", "4")
     assert "adapter:" in printed
     printed = workspace.taskloom("eval", "--recipe", str(QUICKSTART), *changes, "--max_steps", "4")
@@ -72,6 +72,7 @@ def test_the_quickstart_recipe_trains_evaluates_and_reports(workspace, small_bas
     }
     for results in (base, adapter):
         assert results["data_root_kind"] == "embedded"
+        assert results["max_length"] == 1024
         for task in results["tasks"].values():
             assert task["num_rows"] == 8
             headline = task["metrics"][task["headline"]]

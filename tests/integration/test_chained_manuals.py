@@ -15,6 +15,7 @@ from eval.tasks import EvalTask
 from pipeline.annotations.catalogue import load_catalogue
 from pipeline.errors import EvalError
 from pipeline.examples.cache import load_examples
+from pipeline.examples.contexts import contexts_of
 from pipeline.sources.rows import load_side_file
 from pipeline.templates.answers import option_letter
 
@@ -41,10 +42,16 @@ def tasks(tmp_path, monkeypatch):
 
 @pytest.fixture
 def section_of():
+    return contexts_of(load_catalogue().get("manuals/answer_extraction/s10"), MIRROR)
+
+
+def test_the_context_of_any_section_is_its_joined_text(section_of):
     task = load_catalogue().get("manuals/answer_extraction/s10")
     rows = load_side_file(task, "sections_s10/train.jsonl", MIRROR)
-    texts = {row["title"]: " ".join(row["text"]) for row in reversed(rows)}
-    return texts.get
+    first = {row["title"]: " ".join(row["text"]) for row in reversed(rows)}
+    assert len(first) > 50
+    assert all(section_of(title) == text for title, text in first.items() if text)
+    assert section_of("no such section") is None
 
 
 class Reader(GivenBackend):
@@ -82,9 +89,10 @@ def test_end_to_end_is_never_above_the_oracle_and_both_are_told(tasks, section_o
     )
     assert (result.num_rows, result.num_right) == (50, 40)
     assert result.found.metrics["top_1"].value == pytest.approx(0.8)
-    assert result.oracle["rouge_l"] > 0.3
-    assert 0 < result.end_to_end["rouge_l"] < result.oracle["rouge_l"]
-    assert all(result.end_to_end[name] <= result.oracle[name] for name in result.oracle)
+    oracle, end_to_end = result.oracle, result.end_to_end
+    assert oracle["rouge_l"].value > 0.3
+    assert 0 < end_to_end["rouge_l"].value < oracle["rouge_l"].value
+    assert all(end_to_end[name].value <= oracle[name].value for name in oracle)
     assert len(result.lines()) == 1 + len(result.oracle)
     asked = (tmp_path / "chain" / "end_to_end" / "samples.jsonl").read_text().splitlines()
     oracle = (tmp_path / "chain" / "oracle" / "samples.jsonl").read_text().splitlines()

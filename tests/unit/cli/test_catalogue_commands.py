@@ -37,6 +37,7 @@ def test_the_version_is_told():
         "score",
         "report",
         "compare",
+        "chain",
         "doctor",
         "overlap",
     ],
