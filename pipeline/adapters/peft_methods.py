@@ -32,6 +32,7 @@ def register_methods() -> None:
             )
         _add_member(name.upper())
         register_peft_method(name=name, config_cls=config, model_cls=RoutedModel, prefix=PREFIX)
+        PEFT_TYPE_TO_CONFIG_MAPPING[config.saved_type()] = config
 
 
 def _add_member(name: str) -> None:

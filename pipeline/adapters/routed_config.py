@@ -11,7 +11,7 @@ mixture of LoRAs, all ranks in one expert with several up projections is HydraLo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from peft import PeftConfig
 
@@ -20,8 +20,6 @@ Router = Literal["token", "task", "uniform", "own"]
 counts alike; `own`: each task has its own expert (MTLoRA), nothing is learned."""
 Score = Literal["sigmoid", "softmax"]
 
-LIBRARY = "taskloom: run `import pipeline.adapters` before loading this adapter"
-"""Written into every saved configuration: PEFT itself answers with a bare `KeyError`."""
 
 SHARED_INPUT_GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Modules that read the same state in transformers' decoder models."""
@@ -103,7 +101,6 @@ class RoutedConfig(PeftConfig):
         default_factory=list, metadata={"help": "Tasks that share private experts."}
     )
     ranks_per_group: int = field(default=0, metadata={"help": "Ranks kept for each group."})
-    library: str = LIBRARY
 
     def __post_init__(self) -> None:
         """Fill in the preset, and check that the fields fit together."""
@@ -118,6 +115,19 @@ class RoutedConfig(PeftConfig):
         if self.preset == "paper":
             self._apply_paper_preset()
         self._check()
+
+    @classmethod
+    def saved_type(cls) -> str:
+        """Return what stands under `peft_type` in a saved configuration.
+
+        PEFT looks this text up and, where our package was not imported, shows it as the key that
+        it does not know. It has no other place for a word to that user.
+        """
+        return f"{cls.method.upper()}: install taskloom, and `import pipeline.adapters` first"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as they are saved."""
+        return {**super().to_dict(), "peft_type": self.saved_type()}
 
     @property
     def needs_tasks(self) -> bool:

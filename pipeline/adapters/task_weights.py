@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from pipeline.adapters.load_counts import routed_layers
-from pipeline.errors import AdapterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,9 @@ class AbsentTaskGuard:
     """Remembers the weights of single tasks before a step, and restores those of absent tasks."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Look for such weights.
-
-        Raises:
-            AdapterError: They are sharded in a way that rows cannot be written to.
-        """
+        """Look for such weights; an engine must have taken them over already."""
         self._slices = task_slices(model)
         self._before: list[Tensor] = []
-        for each in self._slices:
-            if hasattr(each.weight, "device_mesh"):
-                raise AdapterError(
-                    "ADP007",
-                    f"{each.name} has parts of single tasks, and FSDP cuts it across them",
-                    where="adapter.type",
-                    hint="Train this type with DDP or DeepSpeed ZeRO",
-                )
 
     def remember(self) -> None:
         """Keep the weights as they are; every process must call it."""
@@ -104,10 +92,19 @@ def _read(weight: nn.Parameter) -> Tensor:
         whole: Tensor | None = safe_get_full_fp32_param(weight)
         if whole is not None:
             return whole.detach().clone().view(_shape(weight))
-    return weight.detach().clone()
+    return _gathered(weight.detach()).clone()
+
+
+def _gathered(weight: Tensor) -> Tensor:
+    # FSDP leaves each process a piece; tasks lie across the pieces.
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
 def _write(weight: nn.Parameter, values: Tensor) -> None:
+    if isinstance(weight.data, DTensor):
+        # Every process has the same values, so nothing is sent.
+        mesh, placements = weight.data.device_mesh, weight.data.placements
+        values = distribute_tensor(values, mesh, placements, src_data_rank=None)
     if not _is_deepspeed(weight):
         with torch.no_grad():
             weight.copy_(values)

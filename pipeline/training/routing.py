@@ -21,6 +21,7 @@ from pipeline.adapters.load_counts import (
     Reduce,
     drain_loads,
     load_tables,
+    routed_layers,
     update_balance,
 )
 from pipeline.adapters.task_weights import AbsentTaskGuard
@@ -30,6 +31,30 @@ if TYPE_CHECKING:
 
 LoadSink = Callable[[int, list[LayerLoad]], None]
 """Told the optimizer step, counted from 1, and every layer's load in it; on every process."""
+
+
+def without_biases(model: nn.Module, prepare: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `prepare` that finds no balance bias in the model's state dictionary.
+
+    accelerate takes all of the state for sharded weights when only the first process has loaded
+    them (FSDP2), and fails at the first buffer; those that are not in the state it leaves alone.
+    """
+
+    def prepare_without(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - accelerate's signature
+        _keep_biases(model, in_state=False)
+        try:
+            return prepare(*args, **kwargs)
+        finally:
+            _keep_biases(model, in_state=True)
+
+    return prepare_without
+
+
+def _keep_biases(model: nn.Module, *, in_state: bool) -> None:
+    for _, adapter, layer in routed_layers(model):
+        if adapter in layer.routed_bias:
+            bias = layer.routed_bias[adapter]
+            layer.routed_bias.register_buffer(adapter, bias, persistent=in_state)
 
 
 class AdapterRouting(TrainerCallback):

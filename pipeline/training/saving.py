@@ -11,6 +11,7 @@ from accelerate.utils import is_peft_model
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.adapters.load_counts import balance_biases
+from pipeline.adapters.routed_config import RoutedConfig
 from pipeline.errors import AdapterError
 from pipeline.files import staged_folder, write_text
 
@@ -71,11 +72,10 @@ def gather_adapter_weights(model: PeftModel) -> dict[str, Tensor]:
 
 
 def _explain_loading(folder: Path, config: PeftConfig) -> None:
-    """Write down what a loader needs: without it PEFT answers with a bare `KeyError`."""
-    library = getattr(config, "library", None)
-    if library is not None:
+    """Write down what a loader of the multi-task family needs."""
+    if isinstance(config, RoutedConfig):
         kind = config.peft_type.value
-        lines = [f"# {kind} adapter", "", f"Made by {library}.", "", "```python"]
+        lines = [f"# {kind} adapter", "", "Needs taskloom beside PEFT.", "", "```python"]
         lines += ["import pipeline.adapters", "from peft import AutoPeftModelForCausalLM", ""]
         lines += ["model = AutoPeftModelForCausalLM.from_pretrained(FOLDER)", "```", ""]
         write_text(folder / "README.md", "\n".join(lines))

@@ -27,7 +27,7 @@ from pipeline.training.answer_head import add_answer_head
 from pipeline.training.checkpoint import CheckpointPart
 from pipeline.training.loss_weights import LOSS_WEIGHTS, LossReduction, add_loss_weights
 from pipeline.training.resilient_trainer import EventSink, ResilientTrainer
-from pipeline.training.routing import AdapterRouting, LoadSink
+from pipeline.training.routing import AdapterRouting, LoadSink, without_biases
 from pipeline.training.row_finder import RowFinder, RowKeys
 from pipeline.training.signals import StopSignals
 from pipeline.training.speed import peak_flops, utilisation
@@ -123,6 +123,9 @@ class MultiTaskTrainer(ResilientTrainer):
         )
         if self._routing is not None:
             self.add_callback(self._routing)
+            # The call lies inside transformers, which has no hook there.
+            prepare = without_biases(self.model, self.accelerator.prepare)
+            self.accelerator.prepare = prepare
 
     def _set_up_statistics(self, task_names: Sequence[str]) -> None:
         self._train_meter = TaskMeter(task_names, self.args.device)

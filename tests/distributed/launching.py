@@ -26,9 +26,11 @@ def launch(
 ) -> subprocess.CompletedProcess[str]:
     """Run `pipeline.train` under an accelerate configuration and return what it wrote.
 
-    `faults` are those of `tests.distributed.faulty_training`.
+    FSDP runs by `tests.distributed.fsdp_on_cpu`; `faults` are those of
+    `tests.distributed.faulty_training`.
     """
-    program = ["-m", "pipeline.train"]
+    is_fsdp = "distributed_type: FSDP" in config.read_text()
+    program = ["-m", "tests.distributed.fsdp_on_cpu" if is_fsdp else "pipeline.train"]
     if faults is not None:
         program = ["-m", "tests.distributed.faulty_training", faults]
     command = [

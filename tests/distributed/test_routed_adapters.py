@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,15 @@ ENGINES = {
     "ddp": "cpu_2_processes.yaml",
     "zero2": "deepspeed_zero2.yaml",
     "zero3": "deepspeed_zero3.yaml",
+    "fsdp2": "fsdp2.yaml",
 }
+RUNS = [
+    (engine, kind)
+    for engine in ENGINES
+    for kind in ADAPTERS
+    # Nothing of it is peculiar to FSDP but what test_task_weights looks at.
+    if (engine, kind) != ("fsdp2", "mtlora")
+]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -76,10 +85,9 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ADAPTERS)
-@pytest.mark.parametrize("engine", ENGINES)
-def test_two_processes_give_the_run_of_one(place, kind, engine):
-    if engine != "ddp" and not importlib.util.find_spec("deepspeed"):
+def train(place: Path, engine: str, kind: str, *fields: str) -> Path:
+    """Train in two processes and return the run's folder."""
+    if engine.startswith("zero") and not importlib.util.find_spec("deepspeed"):
         pytest.skip("deepspeed is not installed")
     output = place / f"{engine}-{kind}"
     done = launch(
@@ -88,9 +96,17 @@ def test_two_processes_give_the_run_of_one(place, kind, engine):
         "--run_name", output.name,
         "--output_dir", str(output),
         "--per_device_train_batch_size", "2",
+        *fields,
         cache=place / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+    return output
+
+
+@pytest.mark.parametrize(("engine", "kind"), RUNS)
+def test_two_processes_give_the_run_of_one(place, kind, engine):
+    saves = ["--save_strategy", "steps", "--save_steps", "7"] if engine == "fsdp2" else []
+    output = train(place, engine, kind, *saves)
     expected = logged(place / f"one-{kind}", "loss")
     assert len(expected) == NUM_STEPS
     assert logged(output, "loss") == pytest.approx(expected, rel=1e-5)
@@ -103,3 +119,12 @@ def test_two_processes_give_the_run_of_one(place, kind, engine):
             assert torch.equal(found[name], value), name
         else:
             assert torch.allclose(found[name], value, atol=1e-4), name
+    if engine == "fsdp2":
+        routing = (output / "routing.json").read_bytes()
+        for name in ("adapter", f"checkpoint-{NUM_STEPS}"):
+            shutil.rmtree(output / name)
+        train(place, engine, kind, "--resume", "auto", "--save_strategy", "no")
+        again = load_file(output / "adapter" / "adapter_model.safetensors")
+        assert all(torch.equal(value, again[name]) for name, value in found.items())
+        assert (output / "routing.json").read_bytes() == routing
+        assert len(logged(output, "loss")) == NUM_STEPS

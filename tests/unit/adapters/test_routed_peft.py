@@ -342,14 +342,49 @@ def test_check_26_a_method_of_that_name_in_peft_itself_is_not_replaced(monkeypat
         register_methods()
 
 
-def test_check_26_without_our_package_the_configuration_says_what_to_import(tmp_path):
-    build_adapted("smora").save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert config["peft_type"] == "SMORA"
-    assert "import pipeline.adapters" in config["library"]
-    code = f"from peft import PeftConfig; PeftConfig.from_pretrained({str(tmp_path)!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "KeyError: 'SMORA'" in done.stderr
+WITHOUT_US = """
+import sys
+
+sys.modules["pipeline"] = None  # makes every import of it fail
+from peft import AutoPeftModelForCausalLM, PeftConfig, PeftModel
+from transformers import AutoModelForCausalLM
+
+base, adapter = sys.argv[1:]
+model = AutoModelForCausalLM.from_pretrained(base)
+for load in (
+    lambda: PeftConfig.from_pretrained(adapter),
+    lambda: PeftModel.from_pretrained(model, adapter),
+    lambda: AutoPeftModelForCausalLM.from_pretrained(adapter),
+    lambda: model.load_adapter(adapter),
+):
+    try:
+        load()
+    except KeyError as error:
+        print(error.args[0])
+"""
+
+
+def test_check_26_without_our_package_every_loader_says_what_to_install(tmp_path):
+    build_base().save_pretrained(tmp_path / "base")
+    build_adapted("smora").save_pretrained(tmp_path / "adapter")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_US, str(tmp_path / "base"), str(tmp_path / "adapter")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "SMORA: install taskloom, and `import pipeline.adapters` first"
+    assert done.stdout.splitlines() == [said] * 4, done.stderr
+
+
+def test_check_26_a_folder_with_the_plain_name_of_a_type_loads_too(tmp_path):
+    adapted = build_adapted("smora").eval()
+    adapted.save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"peft_type": "SMORA"}))
+    loaded = PeftModel.from_pretrained(build_base(), str(tmp_path)).eval()
+    assert torch.equal(logits_of(loaded), logits_of(adapted))
 
 
 def test_check_26_pefts_own_adapters_still_load(tmp_path):

@@ -1,0 +1,33 @@
+"""`pipeline.train` with FSDP2 on CPUs: `python -m tests.distributed.fsdp_on_cpu RECIPE ...`.
+
+accelerate takes FSDP for processes with GPUs only, and falls back without a word elsewhere.
+Sharding itself does not need them: told that it has GPUs, and given the CPU as device, accelerate
+prepares model and optimizer as it does there.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+
+from pipeline.train import main
+
+
+def with_gpus(*args: Any, **kwargs: Any) -> tuple[str, DistributedType]:
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return "gloo", DistributedType.MULTI_GPU
+
+
+def on_cpu(state: PartialState) -> None:
+    state.device = torch.device("cpu")
+
+
+if __name__ == "__main__":
+    PartialState._prepare_backend = with_gpus
+    PartialState.set_device = on_cpu
+    sys.exit(main(sys.argv[1:]))
