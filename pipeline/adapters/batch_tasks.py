@@ -61,6 +61,12 @@ class BatchTasks:
             "per row"
         )
 
+    def single_task(self) -> int | None:
+        """Return the task of all tokens, -1 for none; `None` where they may have several."""
+        default = self.default_task
+        known = self.task_ids is None and default is not None and default.dim() == 0
+        return int(default) if known and default is not None else None
+
     def count_rows(self, shape: Sequence[int], device: torch.device, num_tasks: int) -> Tensor:
         """Return the row of each token in a load table, int64 `[N]`.
 
@@ -143,7 +149,8 @@ def active_task(
         tasks.default_task = torch.tensor(_number_of(task, names, or_none=or_none))
     else:
         numbers = [_number_of(name, names, or_none=or_none) for name in task]
-        tasks.default_task = torch.tensor(numbers)
+        is_single = len(set(numbers)) == 1
+        tasks.default_task = torch.tensor(numbers[0] if is_single else numbers)
     try:
         yield
     finally:

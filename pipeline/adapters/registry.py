@@ -91,13 +91,20 @@ def attach_adapter(
     return adapted
 
 
-def load_adapter(model: PreTrainedModel, folder: Path, *, is_trainable: bool = False) -> PeftModel:
+def load_adapter(
+    model: PreTrainedModel,
+    folder: Path,
+    *,
+    is_trainable: bool = False,
+    keep_base_dtype: bool = False,
+) -> PeftModel:
     """Put a saved adapter onto its base model.
 
     Args:
         model: The base the adapter was trained on.
         folder: A PEFT folder.
         is_trainable: Whether training goes on; otherwise the adapter is frozen.
+        keep_base_dtype: As in `attach_adapter`.
 
     Raises:
         AdapterError: The folder is no adapter, its weights are pickled or broken, or it was
@@ -112,7 +119,12 @@ def load_adapter(model: PreTrainedModel, folder: Path, *, is_trainable: bool = F
     _check_base(model, folder)
     try:
         restore_token_rows(model, folder)
-        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=is_trainable)
+        adapted = PeftModel.from_pretrained(
+            model,
+            str(folder),
+            is_trainable=is_trainable,
+            autocast_adapter_dtype=not keep_base_dtype,
+        )
         _check_all_weights_loaded(adapted, folder)
     except SafetensorError as error:
         raise AdapterError(

@@ -148,8 +148,7 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
         if self.quantization_backend is not None:
             result = self.quantization_backend.maybe_clone_base_result(result)
         if self.constant_update is not None:
-            a, b = self.constant_update
-            return (result + F.linear(F.linear(x.to(a.dtype), a), b)).to(result.dtype)
+            return _plus(result, x, self.constant_update)
         for name in self.active_adapters:
             if name in self.plans:
                 result = self._add_adapter(name, result, x)
@@ -162,6 +161,12 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
             a, b = self.weight_of(name), _weight(self.routed_B, name)
             update = F.linear(F.linear(self._cast_input_dtype(x, a.dtype), a), b) * plan.scaling
             return (result + update).to(result.dtype)
+        if plan.router == "own" and plan.is_constant and not torch.is_grad_enabled():
+            task = self.batch.single_task()
+            if task is not None:
+                # The ranks of other tasks take no part, so what is computed does not depend on
+                # how many there are, not even by rounding.
+                return _plus(result, x, self.constant_factors(name, task))
         factors, extras = self._tensors(name, x.shape[:-1], x.device)
         counts = self.training and torch.is_grad_enabled() and plan.has_logits
         return add_update(
@@ -300,6 +305,11 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
     def __repr__(self) -> str:
         """Return the usual text with the family's name in front."""
         return "taskloom." + super().__repr__()
+
+
+def _plus(result: Tensor, x: Tensor, factors: tuple[Tensor, Tensor]) -> Tensor:
+    a, b = factors
+    return (result + F.linear(F.linear(x.to(a.dtype), a), b)).to(result.dtype)
 
 
 def _weight(modules: nn.ModuleDict, name: str) -> Tensor:

@@ -14,6 +14,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import adapters, bfcl, catalogue, evaluation, inspect
+from pipeline.cli.add_task import add_task
 from pipeline.cli.card import card
 from pipeline.cli.chain import chain
 from pipeline.cli.compare import compare
@@ -95,6 +96,7 @@ app.command()(lm_eval_export)
 app.command()(general)
 app.command(context_settings={"ignore_unknown_options": True})(merge)
 app.command()(transfer)
+app.command(context_settings={"ignore_unknown_options": True})(add_task)
 app.command()(prefer)
 app.command()(doctor)
 app.add_typer(bfcl.app, name="bfcl")

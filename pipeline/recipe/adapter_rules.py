@@ -30,11 +30,11 @@ _SELECTING = _ROUTED | {
     "ranks_per_group",
 }
 OPTIONS: dict[str, frozenset[str]] = {
-    "lora": frozenset({"init"}),
+    "lora": frozenset({"init", "start_from"}),
     "smora": _SELECTING,
     "moe_lora": _SELECTING | {"block_size"},
     "hydra": (_ROUTED - {"preset"}) | {"num_b_factors"},
-    "mtlora": frozenset({"preset", "task_rank", "normalise_ranks", "feature_gate"}),
+    "mtlora": frozenset({"preset", "task_rank", "normalise_ranks", "feature_gate", "extend"}),
     "mtl_lora": frozenset({"num_b_factors", "task_mixing", "normalise_ranks", "feature_gate"}),
 }
 """Options of each type, beside `type` and `r`."""
@@ -58,6 +58,7 @@ def find_adapter_contradictions(recipe: Recipe) -> list[Problem]:
     if adapter.init == "pissa" and (recipe.load_in_4bit or recipe.load_in_8bit):
         message = "'pissa' changes the base weights, which quantised ones do not allow"
         problems.append(_problem(("adapter", "init"), message, "Take `init` or `load_in_*` out"))
+    problems += _find_continuing_problems(recipe)
     if adapter.type in _DEFAULT_BLOCK_SIZE and not problems:
         problems += _find_rank_problems(adapter, adapter.r or recipe.lora_r)
     return problems
@@ -79,6 +80,17 @@ def _find_foreign_options(adapter: AdapterChoice) -> list[Problem]:
         for name in given
         if name not in allowed
     ]
+
+
+def _find_continuing_problems(recipe: Recipe) -> list[Problem]:
+    problems = []
+    if recipe.adapter.start_from is not None and recipe.adapter.init is not None:
+        message = "an adapter that goes on from another has its weights already"
+        problems.append(_problem(("adapter", "init"), message, "Take one of the two out"))
+    if recipe.adapter.extend is not None and recipe.weight_decay > 0:
+        message = "decay would move the weights that `adapter.extend` keeps as they are"
+        problems.append(_problem(("weight_decay",), message, "Set it to 0"))
+    return problems
 
 
 def _find_group_problems(recipe: Recipe) -> list[Problem]:

@@ -12,7 +12,7 @@ from pipeline.recipe.foreign_names import NOTES, REFUSED, RENAMED
 from pipeline.recipe.overrides import MergedDocument, merge_overrides, parse_overrides
 from pipeline.recipe.schema import AdapterChoice, EvaluationSettings, MixtureSettings, Recipe
 from pipeline.types import Json
-from pipeline.yaml_reader import ErrorCodes, load_yaml, validation_errors
+from pipeline.yaml_reader import ErrorCodes, YamlDocument, load_yaml, validation_errors
 
 RUNS_FOLDER = "runs"
 """Where run folders go unless the recipe says otherwise."""
@@ -43,7 +43,22 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: A field is unknown, missing, wrong or contradicts another.
         PipelineErrors: Several mistakes, all of them.
     """
-    merged = merge_overrides(load_yaml(path), parse_overrides(overrides))
+    return read_recipe(load_yaml(path), overrides, name=path.stem)
+
+
+def read_recipe(document: YamlDocument, overrides: Sequence[str] = (), *, name: str) -> Recipe:
+    """Return the recipe of a document.
+
+    Args:
+        document: The fields.
+        overrides: As in `load_recipe`.
+        name: Of the run, where the recipe has none.
+
+    Raises:
+        RecipeError: As in `load_recipe`.
+        PipelineErrors: Several mistakes, all of them.
+    """
+    merged = merge_overrides(document, parse_overrides(overrides))
     if not isinstance(merged.value, dict):
         raise RecipeError(
             "REC003",
@@ -62,7 +77,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             each.where = each.where.file
     raise_all(errors)
     assert recipe is not None
-    return _fill_names(recipe, path)
+    return _fill_names(recipe, name)
 
 
 def _split_foreign(
@@ -110,7 +125,7 @@ def _without_misplaced(
     return {key: inner for key, inner in value.items() if key not in misplaced}
 
 
-def _fill_names(recipe: Recipe, path: Path) -> Recipe:
-    run_name = recipe.run_name or path.stem
+def _fill_names(recipe: Recipe, name: str) -> Recipe:
+    run_name = recipe.run_name or name
     output_dir = recipe.output_dir or str(Path(RUNS_FOLDER) / run_name)
     return recipe.model_copy(update={"run_name": run_name, "output_dir": output_dir})

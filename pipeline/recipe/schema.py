@@ -128,6 +128,11 @@ class AdapterChoice(AdapterOptions):
 
     r: PositiveInt | None = None
     """Ranks of each adapted layer; unset reads `lora_r`."""
+    start_from: Text | None = None
+    """Folder of a plain LoRA that training goes on with, in place of a fresh one; for `lora`."""
+    extend: Text | None = None
+    """Folder of an `mtlora` adapter or a plain LoRA that stays as it is; this recipe's tasks get
+    ranks of their own beside it, and nothing else is trained; for `mtlora`."""
 
 
 class AdapterSettings(AdapterOptions):
@@ -161,7 +166,7 @@ class AdapterFields(_Fields):
     def adapter_settings(self) -> AdapterSettings:
         """The adapter's fields as one value."""
         return AdapterSettings(
-            **self.adapter.model_dump(exclude={"r"}),
+            **self.adapter.model_dump(exclude={"r", "start_from", "extend"}),
             rank=self.adapter.r or self.lora_r,
             lora_alpha=self.lora_alpha,
             lora_dropout=self.lora_dropout,

@@ -8,7 +8,7 @@ weights that are theirs alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,7 @@ from pipeline.adapters.load_counts import (
     update_balance,
 )
 from pipeline.adapters.task_weights import AbsentTaskGuard
+from pipeline.types import NO_TASK
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -61,13 +62,18 @@ class AdapterRouting(TrainerCallback):
     """Balances experts and keeps absent tasks still."""
 
     def __init__(
-        self, model: nn.Module, *, num_tasks: int, reduce: Reduce, on_loads: LoadSink | None = None
+        self,
+        model: nn.Module,
+        *,
+        task_names: Sequence[str],
+        reduce: Reduce,
+        on_loads: LoadSink | None = None,
     ) -> None:
         """Watch `model`.
 
         Args:
             model: With an adapter of the family.
-            num_tasks: Tasks of the run.
+            task_names: Tasks of the run, in the order of their ids in batches.
             reduce: Adds a float64 tensor up over processes.
             on_loads: Told the loads of every step.
 
@@ -77,7 +83,11 @@ class AdapterRouting(TrainerCallback):
         self._model = model
         self._reduce = reduce
         self._on_loads = on_loads
-        self._num_tasks = num_tasks
+        known = list(_names_in_adapter(model)) or list(task_names)
+        self._num_tasks = len(known)
+        self._number_of_run_task = torch.tensor(
+            [known.index(name) if name in known else NO_TASK for name in task_names] + [NO_TASK]
+        )
         self._seen: Tensor | None = None
         self._guard: AbsentTaskGuard | None = None
 
@@ -86,11 +96,16 @@ class AdapterRouting(TrainerCallback):
         """Return one for a model with an adapter of the family, else `None`; options as above."""
         return cls(model, **options) if batch_tasks_of(model) is not None else None
 
+    def adapter_task_ids(self, task_ids: Tensor) -> Tensor:
+        """Return the adapter's numbers of the run's tasks; ids below 0 stay below 0."""
+        numbers = self._number_of_run_task.to(task_ids.device, task_ids.dtype)
+        return numbers[task_ids.clamp(min=-1)]
+
     def note_tasks(self, task_ids: Tensor) -> None:
         """Remember which tasks a training batch holds.
 
         Args:
-            task_ids: Task of every token, below 0 on padding.
+            task_ids: The adapter's task of every token, below 0 on padding.
         """
         seen = self._seen_on(task_ids.device)
         inside = (task_ids >= 0) & (task_ids < self._num_tasks)
@@ -169,3 +184,9 @@ class AdapterRouting(TrainerCallback):
         if self._seen is None:
             self._seen = torch.zeros(self._num_tasks + 1, dtype=torch.float64, device=device)
         return self._seen
+
+
+def _names_in_adapter(model: nn.Module) -> Sequence[str]:
+    """Return the tasks an adapter knows, among them tasks that are not in this run."""
+    configs: Any = getattr(model, "peft_config", {})
+    return next((config.task_names for config in configs.values()), ())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from transformers import TrainerCallback, set_seed
 
+from pipeline.adapters.continuing import extend_adapter, start_adapter_from
 from pipeline.adapters.registry import attach_adapter
 from pipeline.chat.dna import extend_tokenizer
 from pipeline.errors import OutputError, TrainingError
@@ -329,10 +330,17 @@ def _build_model(prepared: _Prepared) -> PeftModel:
     plugin = arguments.deepspeed_plugin
     # ZeRO-3 gathers weights of one type only, see TRL issue 6089.
     keep_base_dtype = plugin is not None and plugin.zero_stage == 3 and not is_quantised
+    settings, task_names = recipe.adapter_settings, [task.name for task in prepared.tasks]
+    if (earlier := recipe.adapter.start_from) is not None:
+        return start_adapter_from(model, Path(earlier), settings, keep_base_dtype=keep_base_dtype)
+    if (kept := recipe.adapter.extend) is not None:
+        return extend_adapter(
+            model, Path(kept), settings, task_names=task_names, keep_base_dtype=keep_base_dtype
+        )
     return attach_adapter(
         model,
-        recipe.adapter_settings,
-        task_names=[task.name for task in prepared.tasks],
+        settings,
+        task_names=task_names,
         new_token_ids=_new_token_ids(recipe, prepared.source),
         keep_base_dtype=keep_base_dtype,
     )

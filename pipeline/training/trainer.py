@@ -115,11 +115,11 @@ class MultiTaskTrainer(ResilientTrainer):
         self._validation_batches = validation_batches
         self._rows = RowFinder(row_keys)
         self._set_up_statistics(task_names)
-        self._set_up_routing(len(task_names), on_loads)
+        self._set_up_routing(task_names, on_loads)
 
-    def _set_up_routing(self, num_tasks: int, on_loads: LoadSink | None) -> None:
+    def _set_up_routing(self, task_names: Sequence[str], on_loads: LoadSink | None) -> None:
         self._routing = AdapterRouting.find(
-            self.model, num_tasks=num_tasks, reduce=self._sum_over_processes, on_loads=on_loads
+            self.model, task_names=task_names, reduce=self._sum_over_processes, on_loads=on_loads
         )
         if self._routing is not None:
             self.add_callback(self._routing)
@@ -167,9 +167,10 @@ class MultiTaskTrainer(ResilientTrainer):
         # Without a cache and an attention mask, `position_ids` keep packed examples apart.
         model_inputs = {name: tensor for name, tensor in inputs.items() if name != "task_ids"}
         if self._routing is not None:
-            model_inputs[TASK_IDS_ARGUMENT] = inputs["task_ids"]
+            adapter_ids = self._routing.adapter_task_ids(inputs["task_ids"])
+            model_inputs[TASK_IDS_ARGUMENT] = adapter_ids
             if model.training:
-                self._routing.note_tasks(inputs["task_ids"])
+                self._routing.note_tasks(adapter_ids)
         outputs = model(**model_inputs, use_cache=False, fused_lm_head=True)
         token_loss_BS = -outputs.log_probs
         if num_items_in_batch is None:

@@ -121,3 +121,35 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
         main(["adapters", "export", str(tmp_path), "--task", "a", "--to", str(tmp_path / "b")])
     assert caught.value.code == 2
     assert "[ADP003]" in capsys.readouterr().err
+
+
+def add_task(place: Path, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["add-task", *arguments])
+    return int(caught.value.code or 0)
+
+
+def answers(place: Path, run: str, task: str) -> torch.Tensor:
+    model = load_adapter(load_model(str(place / "base")), place / run / "adapter").eval()
+    with torch.no_grad(), active_task(model, task, or_none=True):
+        return model(input_ids=PROMPT).logits
+
+
+def test_a_task_is_added_and_the_old_ones_answer_bit_by_bit_as_before(place, monkeypatch, capsys):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(place / "cache"))
+    colour = (place / "annotations/general/colour.yaml").read_text()
+    (place / "annotations/general/hue.yaml").write_text(
+        colour.replace("tiny/colour", "tiny/hue", 1)
+    )
+    options = ["--task", "tiny/hue", "--out", str(place / "grown"), "--max_steps", "3"]
+    assert add_task(place, str(place / "mtlora"), *options) == 0
+    config = json.loads((place / "grown/adapter/adapter_config.json").read_text())
+    assert config["task_names"] == ["tiny/colour", "tiny/calls", "tiny/hue"]
+    for task in ("tiny/colour", "tiny/calls", "unseen/task"):
+        assert torch.equal(answers(place, "grown", task), answers(place, "mtlora", task)), task
+    new = answers(place, "grown", "tiny/hue")
+    assert not torch.allclose(new, answers(place, "mtlora", "unseen/task"), atol=1e-3)
+    assert add_task(place, str(place / "smora"), "--task", "a", "--out", str(place / "x")) == 2
+    assert "of type 'smora' cannot take a task in" in capsys.readouterr().err
+    assert add_task(place, str(place / "nowhere"), "--task", "a", "--out", str(place / "x")) == 2
+    assert "[ADP003]" in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""Adapters that training goes on with: what must not move does not, bit by bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from pipeline.adapters.batch_tasks import active_task
+from pipeline.adapters.continuing import extend_adapter, start_adapter_from
+from pipeline.adapters.lora_export import export_lora
+from pipeline.adapters.registry import load_adapter
+from pipeline.errors import AdapterError
+from pipeline.recipe.schema import AdapterSettings
+from tests.unit.adapters.family import INPUT_IDS, TASKS, build_adapted, build_base
+
+MTLORA = AdapterSettings(type="mtlora", rank=8, lora_alpha=8, task_rank=2)
+LORA = AdapterSettings(rank=4, lora_alpha=8)
+
+
+@pytest.fixture
+def mtlora(tmp_path):
+    build_adapted("mtlora", task_rank=2).save_pretrained(tmp_path / "mtlora")
+    return tmp_path / "mtlora"
+
+
+@pytest.fixture
+def lora(tmp_path):
+    torch.manual_seed(3)
+    config = LoraConfig(
+        r=4, lora_alpha=8, target_modules=["q_proj", "up_proj"], init_lora_weights=False
+    )
+    get_peft_model(build_base(), config).save_pretrained(tmp_path / "lora")
+    return tmp_path / "lora"
+
+
+def answers(model, task):
+    model.eval()
+    with torch.no_grad(), active_task(model, task):
+        return model(input_ids=INPUT_IDS).logits
+
+
+def train(model, task_number: int, steps: int = 5) -> None:
+    model.train()
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.05, weight_decay=0.0)
+    for _ in range(steps):
+        with active_task(model, task_number):
+            loss = model(input_ids=INPUT_IDS, labels=INPUT_IDS).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def test_a_grown_adapter_leaves_old_tasks_as_they_are_bit_by_bit(mtlora, tmp_path):
+    old = load_adapter(build_base(), mtlora)
+    before = {task: answers(old, task) for task in [*TASKS, None]}
+    grown = extend_adapter(build_base(), mtlora, MTLORA, task_names=["new"])
+    assert torch.allclose(answers(grown, "new"), before[None], atol=1e-5)  # B starts at zero
+    train(grown, 3)
+    assert not torch.allclose(answers(grown, "new"), before[None], atol=1e-3)
+    grown.save_pretrained(tmp_path / "grown")
+    loaded = load_adapter(build_base(), tmp_path / "grown")
+    assert loaded.peft_config["default"].task_names == [*TASKS, "new"]
+    for task, expected in before.items():
+        assert torch.equal(answers(loaded, task), expected), task
+
+
+def test_the_exports_of_old_tasks_are_the_same_files(mtlora, tmp_path):
+    grown = extend_adapter(build_base(), mtlora, MTLORA, task_names=["new"])
+    train(grown, 3)
+    for name, model in (("old", load_adapter(build_base(), mtlora)), ("grown", grown)):
+        export_lora(model, "green", tmp_path / name)
+    weights = "adapter_model.safetensors"
+    assert (tmp_path / "old" / weights).read_bytes() == (tmp_path / "grown" / weights).read_bytes()
+
+
+def test_a_plain_lora_becomes_the_shared_ranks(lora, tmp_path):
+    old = load_adapter(build_base(), lora)
+    before = answers(old, None)
+    settings = MTLORA.model_copy(update={"rank": 4})
+    grown = extend_adapter(build_base(), lora, settings, task_names=["new", "newer"])
+    assert torch.allclose(answers(grown, "newer"), before, atol=1e-5)
+    shared = answers(grown, None)
+    train(grown, 0)
+    assert torch.equal(answers(grown, None), shared)
+    assert torch.allclose(shared, before, atol=1e-5)
+    assert not torch.allclose(answers(grown, "new"), before, atol=1e-3)
+    assert torch.equal(answers(grown, "newer"), shared)
+
+
+def test_all_of_a_lora_is_trained_on_where_one_starts_from_it(lora):
+    old = answers(load_adapter(build_base(), lora), None)
+    model = start_adapter_from(build_base(), lora, LORA)
+    assert torch.equal(answers(model, None), old)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    train(model, 0)
+    moved = {n for n, value in model.named_parameters() if not torch.equal(value, before[n])}
+    assert moved == {name for name in before if "lora_" in name}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (LORA.model_copy(update={"rank": 8}), "has r 4, this run needs 8"),
+        (LORA.model_copy(update={"lora_alpha": 16.0}), "has lora_alpha 8, this run needs 16.0"),
+        (LORA.model_copy(update={"use_rslora": True}), "has use_rslora False, this run needs True"),
+    ],
+)
+def test_another_form_of_adapter_is_no_start(settings, message, lora):
+    with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
+        start_adapter_from(build_base(), lora, settings)
+
+
+def test_what_cannot_grow_is_refused(mtlora, tmp_path):
+    with pytest.raises(AdapterError, match=r"ranks of the task 'red' already.*ADP026"):
+        extend_adapter(build_base(), mtlora, MTLORA, task_names=["red"])
+    build_adapted("smora").save_pretrained(tmp_path / "smora")
+    with pytest.raises(AdapterError, match=r"has peft_type 'SMORA'.*ADP026"):
+        extend_adapter(build_base(), tmp_path / "smora", MTLORA, task_names=["new"])
