@@ -116,6 +116,20 @@ def script_source(rng: random.Random, value: Value, declared: Row) -> str:
     return rng.choice([json.dumps(value, ensure_ascii=False), f"'{value}'", str(value)])
 
 
+def right_call(rng: random.Random, entry: Row, language: str) -> tuple[str, dict[str, Value]]:
+    """Return a right answer: the name, and the source text of each argument."""
+    ((name, parameters),) = entry["ground_truth"][0].items()
+    declared = entry["function"][0]["parameters"]["properties"]
+    arguments: dict[str, Value] = {}
+    for parameter, options in parameters.items():
+        option = rng.choice(options)
+        if option == "" and rng.random() < 0.9:
+            continue
+        source = java_source if language == "java" else script_source
+        arguments[parameter] = source(rng, option, declared.get(parameter, {}))
+    return name, arguments
+
+
 def make_foreign_output(
     rng: random.Random, entry: Row, language: str, render_format: Callable[[list[Row]], str] | None
 ) -> str:
@@ -127,15 +141,7 @@ def make_foreign_output(
         language: `java` or `javascript`.
         render_format: Renders JSON calls; `None` for calls written in the language.
     """
-    ((name, parameters),) = entry["ground_truth"][0].items()
-    declared = entry["function"][0]["parameters"]["properties"]
-    arguments: dict[str, Value] = {}
-    for parameter, options in parameters.items():
-        option = rng.choice(options)
-        if option == "" and rng.random() < 0.9:
-            continue
-        source = java_source if language == "java" else script_source
-        arguments[parameter] = source(rng, option, declared.get(parameter, {}))
+    name, arguments = right_call(rng, entry, language)
     for _ in range(rng.choice([0, 0, 1, 1, 2])):
         name, arguments = _change(rng, name, arguments, language)
     if render_format is not None:

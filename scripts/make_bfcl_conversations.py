@@ -1,9 +1,9 @@
 """Write official verdicts on mutated BFCL conversations, as an oracle for the simulator.
 
 Runs in the environment of the official evaluator (see `make_bfcl_golden.py`; with mpmath) and
-imports nothing from this project. Each line of the output holds a scenario, the calls of every
-step of every turn, the answer key and the official error type. The official checker evaluates
-calls as Python text; those here are made by this script from the answer key.
+imports nothing from this project. Each line of the output holds a scenario, the format and the
+answer in every step of every turn, the answer key and the official error type. The official
+evaluator runs what the answers say; those here are made by this script from the answer key.
 
     python scripts/make_bfcl_conversations.py --data-root DATA --out FILE --per-category 40
 """
@@ -12,27 +12,51 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import inspect
+import io
+import itertools
 import json
-import os
 import random
 import sys
-import tempfile
-import types
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bfcl_spellings import BLOCK_FORMATS, FORMS
+from make_bfcl_golden import FORMATS, load_handlers, render_format
 
 FOLDER = Path("gorilla-llm", "Berkeley-Function-Calling-Leaderboard")
 CATEGORIES = ("base", "miss_func", "miss_param", "long_context")
 
 Call = dict[str, Any]
+Row = dict[str, Any]
 
 
-def load_official() -> Any:  # noqa: ANN401 - a module of another environment
-    os.environ["BFCL_PROJECT_ROOT"] = tempfile.mkdtemp()
-    from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_checker
+def load_official() -> Callable[[str, list[list[str]], Row], str | None]:
+    """Return a function of a format, the answers and an entry that gives the error type."""
+    handlers = load_handlers()
+    from bfcl_eval.eval_checker import eval_runner
 
-    return multi_turn_checker
+    runs = itertools.count()
+
+    def evaluate(format_name: str, answers: list[list[str]], entry: Row) -> str | None:
+        # The official code keeps instances by model name, so every run has its own.
+        with contextlib.redirect_stdout(io.StringIO()):
+            result = eval_runner._evaluate_single_multi_turn_entry(
+                handlers[format_name],
+                entry["id"],
+                answers,
+                entry["ground_truth"],
+                dict(entry),
+                f"m{next(runs)}",
+                entry["id"].rsplit("_", 1)[0],
+            )
+        error = result.get("error", {})
+        return None if result["valid"] else error.get("error_type")
+
+    return evaluate
 
 
 def read_call(text: str, parameters: dict[str, list[str]]) -> Call:
@@ -62,9 +86,78 @@ def parameters_of(classes: list[str]) -> dict[str, list[str]]:
     return names
 
 
-def text_of(call: Call) -> str:
-    arguments = ", ".join(f"{key}={value!r}" for key, value in call["arguments"].items())
-    return f"{call['name']}({arguments})"
+def nest(rng: random.Random, calls: list[Call], names: dict[str, list[str]]) -> None:
+    """Put a call, or what looks like one, in place of an argument."""
+    call = rng.choice(calls)
+    if not call["arguments"]:
+        return
+    key = rng.choice(list(call["arguments"]))
+    value = call["arguments"][key]
+    name = rng.choice([*names, "unknown", "len", "kill"])
+    parameters = dict.fromkeys(names.get(name, ["a"])[:2], value)
+    call["arguments"][key] = rng.choice(
+        [
+            {name: parameters},
+            {name: {}},
+            {name: {}, "other": {}},
+            {"a": {name: {}}, "b": 1},
+            {"a": 1},
+            {},
+            [{name: {}}],
+            f"{name}()",
+            f"{value} (x)",
+            f"{value}(x)",
+            (value, value),
+            float("nan"),
+            b"x",
+            10**5000,
+        ]
+    )
+
+
+def argument(value: Any) -> str:  # noqa: ANN401
+    """Return an argument as the model would write it; a dict of dicts is a nested call."""
+    if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
+        name, arguments = next(iter(value.items()))
+        return f"{name}({', '.join(f'{key}={argument(item)}' for key, item in arguments.items())})"
+    try:
+        return repr(value)
+    except ValueError:
+        return "10 ** 5000"
+
+
+def answer(rng: random.Random, format_name: str, calls: list[Call]) -> str:
+    """Return the text of one step."""
+    if not calls:
+        return rng.choice(["Done.", "", "[]", "I cannot do that (sorry).", "None"])
+    if format_name == "python_call":
+        texts = [
+            f"{call['name']}("
+            + ", ".join(f"{key}={argument(value)}" for key, value in call["arguments"].items())
+            + ")"
+            for call in calls
+        ]
+        text = f"[{', '.join(texts)}]"
+        return rng.choice([text] * 40 + [text[1:-1], f"```{text}```", f"Sure: {text}", text[:-2]])
+    objects = []
+    for call in calls:
+        try:
+            arguments: Any = json.loads(json.dumps(call["arguments"], default=str))
+        except ValueError:
+            arguments = {}
+        if rng.random() < 0.02:
+            arguments = rng.choice([json.dumps(arguments), None, []])
+        item = {"name": call["name"], "arguments": arguments}
+        if rng.random() < 0.01:
+            del item[rng.choice(list(item))]
+        objects.append(item)
+    if rng.random() < 0.1:
+        return render_format(rng, format_name, objects)
+    texts = [json.dumps(item) for item in objects]
+    form = FORMS[format_name][0]
+    if format_name in BLOCK_FORMATS:
+        return "\n".join(form.replace("{t}", text) for text in texts)
+    return form.replace("{t}", ", ".join(texts))
 
 
 def mutate(rng: random.Random, turns: list[list[list[Call]]], names: list[str]) -> None:
@@ -102,6 +195,27 @@ def mutate(rng: random.Random, turns: list[list[list[Call]]], names: list[str]) 
             call["name"] = rng.choice(names)
 
 
+def make_row(
+    rng: random.Random,
+    evaluate: Callable[[str, list[list[str]], Row], str | None],
+    entry: Row,
+    turns: list[list[list[Call]]],
+) -> Row:
+    format_name = rng.choice(["python_call", *FORMATS])
+    answers = [[answer(rng, format_name, calls) for calls in steps] for steps in turns]
+    return {
+        "scenario": {
+            "classes": entry["involved_classes"],
+            "initial_config": entry["initial_config"],
+            "long_context": "long_context" in entry["id"],
+        },
+        "format": format_name,
+        "answers": answers,
+        "ground_truth": entry["ground_truth"],
+        "error_type": evaluate(format_name, answers, entry),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", type=Path, required=True)
@@ -112,7 +226,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
-    checker = load_official()
+    evaluate = load_official()
     rows = []
     for category in CATEGORIES:
         name = f"BFCL_v4_multi_turn_{category}.json"
@@ -120,56 +234,29 @@ def main() -> None:
         entries = [json.loads(line) for line in (folder / name).open()]
         answers = [json.loads(line) for line in (folder / "possible_answer" / name).open()]
         pairs = [
-            pair
-            for pair in zip(entries, answers, strict=True)
-            if len(json.dumps(pair[0]["initial_config"])) <= arguments.max_bytes
+            {**entry, "ground_truth": key["ground_truth"]}
+            for entry, key in zip(entries, answers, strict=True)
+            if len(json.dumps(entry["initial_config"])) <= arguments.max_bytes
         ]
-        for entry, key in rng.sample(pairs, min(arguments.per_category, len(pairs))):
+        for entry in rng.sample(pairs, min(arguments.per_category, len(pairs))):
             names = parameters_of(entry["involved_classes"])
             public = [method for method in names if not method.startswith("_")]
             for variant in range(arguments.variants):
                 turns = [
-                    [[read_call(text, names)] for text in gold] for gold in key["ground_truth"]
+                    [[read_call(text, names)] for text in gold] for gold in entry["ground_truth"]
                 ]
                 for _ in range(rng.choice([0, 1, 1, 2]) if variant else 0):
                     if turns:
                         mutate(rng, turns, public)
-                rows.append(make_row(checker, entry, key["ground_truth"], turns, number=len(rows)))
+                steps = [calls for turn in turns for calls in turn if calls]
+                if variant and steps and rng.random() < 0.5:
+                    nest(rng, rng.choice(steps), names)
+                rows.append(make_row(rng, evaluate, entry, turns))
     with arguments.out.open("w", encoding="utf-8") as stream:
         for row in rows:
             stream.write(json.dumps(row, separators=(",", ":")) + "\n")
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[str(row["error_type"])] = counts.get(str(row["error_type"]), 0) + 1
-    sys.stdout.write(f"{len(rows)} conversations: {counts}\n")
-
-
-def make_row(
-    checker: types.ModuleType,
-    entry: dict[str, Any],
-    ground_truth: list[list[str]],
-    turns: list[list[list[Call]]],
-    *,
-    number: int,
-) -> dict[str, Any]:
-    category = entry["id"].rsplit("_", 1)[0]
-    if len(turns) == len(ground_truth):
-        decoded = [[[text_of(call) for call in step] for step in turn if step] for turn in turns]
-        # The official code keeps instances by model name, so every run has its own.
-        result = checker.multi_turn_checker(decoded, ground_truth, entry, category, f"m{number}")
-        error_type = result.get("error_type")
-    else:
-        error_type = "multi_turn:force_terminated"
-    return {
-        "scenario": {
-            "classes": entry["involved_classes"],
-            "initial_config": entry["initial_config"],
-            "long_context": "long_context" in category,
-        },
-        "turns": turns,
-        "ground_truth": ground_truth,
-        "error_type": error_type,
-    }
+    counts = Counter(str(row["error_type"]) for row in rows)
+    sys.stdout.write(f"{len(rows)} conversations: {dict(counts)}\n")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bfcl_foreign_outputs import make_foreign_output
+from bfcl_foreign_outputs import make_foreign_output, right_call
+from bfcl_spellings import respell
 
 CATEGORIES = (
     "simple_python",
@@ -64,8 +65,8 @@ class Code(str):
 # --- the official evaluator ------------------------------------------------------------------
 
 
-def load_official() -> Callable[[Row, Row], tuple[bool, str | None]]:
-    """Return a function of an output row and its question row: verdict and error type."""
+def load_handlers() -> Row:
+    """Return the official handler of each format, without a model behind it."""
     os.environ["BFCL_PROJECT_ROOT"] = tempfile.mkdtemp()
     config = types.ModuleType("bfcl_eval.constants.model_config")
     config.MODEL_CONFIG_MAPPING = {
@@ -79,17 +80,18 @@ def load_official() -> Callable[[Row, Row], tuple[bool, str | None]]:
     sys.modules["overrides"] = overrides
     sys.modules["pandas"] = types.ModuleType("pandas")
     sys.modules["numpy"] = types.ModuleType("numpy")
-    from bfcl_eval.model_handler.utils import default_decode_ast_prompting
+    from bfcl_eval.model_handler import utils
 
     class OSSHandler:
         def decode_ast(self, result: str, language: Value, has_tool_call_tag: bool) -> Value:
-            return default_decode_ast_prompting(result, language, has_tool_call_tag)
+            return utils.default_decode_ast_prompting(result, language, has_tool_call_tag)
+
+        def decode_execute(self, result: str, has_tool_call_tag: bool) -> Value:
+            return utils.default_decode_execute_prompting(result, has_tool_call_tag)
 
     base = types.ModuleType("bfcl_eval.model_handler.local_inference.base_oss_handler")
     base.OSSHandler = OSSHandler
     sys.modules[base.__name__] = base
-    from bfcl_eval.constants.enums import Language, ReturnFormat
-    from bfcl_eval.eval_checker import eval_runner
     from bfcl_eval.model_handler.local_inference.granite import GraniteFunctionCallingHandler
     from bfcl_eval.model_handler.local_inference.hammer import HammerHandler
     from bfcl_eval.model_handler.local_inference.qwen import QwenHandler
@@ -103,10 +105,18 @@ def load_official() -> Callable[[Row, Row], tuple[bool, str | None]]:
         "xlam_json": SalesforceQwenHandler,
         "granite": GraniteFunctionCallingHandler,
     }
+    return {name: object.__new__(handler) for name, handler in classes.items()}
+
+
+def load_official() -> Callable[[Row, Row], tuple[bool, str | None]]:
+    """Return a function of an output row and its question row: verdict and error type."""
+    handlers = load_handlers()
+    from bfcl_eval.constants.enums import Language, ReturnFormat
+    from bfcl_eval.eval_checker import eval_runner
+
     languages = dict.fromkeys(CATEGORIES, (Language.PYTHON, ReturnFormat.PYTHON))
     languages["simple_java"] = (Language.JAVA, ReturnFormat.JAVA)
     languages["simple_javascript"] = (Language.JAVASCRIPT, ReturnFormat.JAVASCRIPT)
-    handlers = {name: object.__new__(handler) for name, handler in classes.items()}
 
     def evaluate(row: Row, entry: Row) -> tuple[bool, str | None]:
         handler = handlers[row["format"]]
@@ -452,8 +462,14 @@ def make_output(rng: random.Random, entry: Row, format_name: str) -> str:
 
 def make_row(rng: random.Random, category: str, entry: Row) -> Row:
     format_name = rng.choice(["python_call", "python_call", *FORMATS])
-    language = FOREIGN.get(category)
-    if language is None:
+    language = FOREIGN.get(category, "python")
+    if rng.random() < 0.5:
+        calls = [[*right_call(rng, entry, language)]] if category in FOREIGN else None
+        calls = calls or right_calls(rng, entry)
+        if language == "python" and rng.random() < 0.25:
+            calls = change_calls(rng, calls, entry)
+        output = respell(rng, calls, format_name, language)
+    elif language == "python":
         output = make_output(rng, entry, format_name)
     else:
         render = None if format_name == "python_call" else partial(render_format, rng, format_name)

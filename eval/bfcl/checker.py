@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from eval.bfcl.categories import Category, Language
+from eval.bfcl.constant_text import Value
 from eval.bfcl.foreign_values import (
     JAVA_TYPES,
     JAVASCRIPT_TYPES,
     convert_java,
     convert_javascript,
 )
-from eval.bfcl.python_text import Value
 
 CRASH = "checker_error:official_crash"
 """Error type of answers on which the official evaluator itself stops with a traceback."""

@@ -10,19 +10,21 @@
 
 These are laxer in places, and stricter in others, than the project's own dialects, which is why
 both exist. Nothing is executed: where the official code runs `eval` on an arithmetic argument,
-`eval.bfcl.python_text` computes it from constants.
+`eval.bfcl.constant_text` computes it from constants.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 from eval.bfcl.categories import Language
+from eval.bfcl.constant_text import Value
 from eval.bfcl.foreign_text import decode_java_calls, decode_javascript_calls
-from eval.bfcl.python_text import Value, decode_python_calls
+from eval.bfcl.python_text import decode_python_calls
 from pipeline.errors import EvalError, did_you_mean
 
 MAX_TEXT_CHARACTERS = 200_000
@@ -36,6 +38,9 @@ _BY_LANGUAGE: dict[Language, Callable[[str], Any]] = {
     "java": decode_java_calls,
     "javascript": decode_javascript_calls,
 }
+
+UNREADABLE: Any = object()
+"""Stands for a JSON text that cannot be read; any JSON value may itself be meant."""
 
 _HERMES_BLOCK = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
@@ -61,8 +66,21 @@ def decode_output(output: object, output_format: str, language: Language = "pyth
         DecodeError: The handler would raise.
         EvalError: `BFC103`, unknown format.
     """
-    decode = FORMATS.get(output_format)
-    if decode is None:
+    with reading_fails_typed(output, output_format):
+        text = cast("str", output)
+        by_format = FORMATS[output_format]
+        return by_format(text) if output_format != "python_call" else _BY_LANGUAGE[language](text)
+
+
+@contextlib.contextmanager
+def reading_fails_typed(output: object, output_format: str) -> Iterator[None]:
+    """Turn what a reader raises into `DecodeError`, as the official runner catches everything.
+
+    Raises:
+        DecodeError: `output` is no text or too long, or the reader within raised.
+        EvalError: `BFC103`, unknown format.
+    """
+    if output_format not in FORMATS:
         raise EvalError(
             "BFC103",
             f"unknown BFCL output format {output_format!r}",
@@ -71,7 +89,7 @@ def decode_output(output: object, output_format: str, language: Language = "pyth
     if not isinstance(output, str) or len(output) > MAX_TEXT_CHARACTERS:
         raise DecodeError("not a text, or too long")
     try:
-        return decode(output) if output_format != "python_call" else _BY_LANGUAGE[language](output)
+        yield
     except (
         ArithmeticError,
         AttributeError,
@@ -82,7 +100,6 @@ def decode_output(output: object, output_format: str, language: Language = "pyth
         TypeError,
         ValueError,
     ) as error:
-        # The official runner catches every exception of a handler in the same way.
         raise DecodeError(str(error)) from error
 
 
@@ -94,47 +111,59 @@ def is_call_list(decoded: object) -> bool:
     )
 
 
-def _decode_hermes(text: str) -> list[dict[Any, Any]]:
-    calls = [block for block in map(_load_block, _HERMES_BLOCK.findall(text)) if block is not _BAD]
+def hermes_blocks(text: str) -> list[dict[str, Any]]:
+    """Return the objects in `<tool_call>` blocks; blocks that are not JSON are left out."""
+    blocks = [load_block(block) for block in _HERMES_BLOCK.findall(text)]
+    calls = [block for block in blocks if block is not UNREADABLE]
     if any(type(call) is not dict for call in calls):
         raise ValueError("a block is not an object")
-    return [{call["name"]: dict(call["arguments"].items())} for call in calls]
+    return calls
 
 
-_BAD: Any = object()
-
-
-def _load_block(text: str) -> Value:
-    """Return the block's value, or `_BAD`: the handler drops blocks that are not JSON."""
+def load_block(text: str) -> Value:
+    """Return the value of a JSON text, or `UNREADABLE`."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return _BAD
+        return UNREADABLE
+
+
+def load_xlam_calls(text: str) -> list[Any]:
+    """Return the items of a JSON list, one JSON value, or those between `;`."""
+    try:
+        value = json.loads(text)
+        return value if isinstance(value, list) else [value]
+    except json.JSONDecodeError:
+        return [json.loads(part.strip()) for part in text.split(";")]
+
+
+def granite_chunks(text: str) -> list[str]:
+    """Return what stands before, between and after the `<function_call>` tags."""
+    chunks = (chunk.strip() for chunk in text.split("<function_call>"))
+    return [chunk for chunk in chunks if chunk]
+
+
+def _decode_hermes(text: str) -> list[dict[Any, Any]]:
+    return [{call["name"]: dict(call["arguments"].items())} for call in hermes_blocks(text)]
 
 
 def _decode_json_list(text: str) -> list[dict[Any, Any]]:
-    value = _load_block(text.replace("```", ""))
-    calls = [] if value is _BAD else value
+    value = load_block(text.replace("```", ""))
+    calls = [] if value is UNREADABLE else value
     return [{call["name"]: call["arguments"]} for call in calls]
 
 
 def _decode_xlam(text: str) -> list[dict[Any, Any]]:
-    try:
-        value = json.loads(text)
-        calls = value if isinstance(value, list) else [value]
-    except json.JSONDecodeError:
-        calls = [json.loads(part.strip()) for part in text.split(";")]
-    return [{call["name"]: call["arguments"]} for call in calls]
+    return [{call["name"]: call["arguments"]} for call in load_xlam_calls(text)]
 
 
 def _decode_granite(text: str) -> list[Any]:
-    chunks = [chunk.strip() for chunk in text.split("<function_call>")]
-    return [_read_granite_chunk(chunk) for chunk in chunks if chunk]
+    return [_read_granite_chunk(chunk) for chunk in granite_chunks(text)]
 
 
 def _read_granite_chunk(chunk: str) -> Value:
-    value = _load_block(chunk)
-    if value is _BAD:
+    value = load_block(chunk)
+    if value is UNREADABLE:
         return chunk
     name = value.get("name", "").strip()
     return NO_CALL_NOTE if name == "no_function" else {name: value.get("arguments", {})}

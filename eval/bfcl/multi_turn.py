@@ -16,7 +16,8 @@ from typing import Any, cast
 from eval.backends.base import Backend, Prompt, Request
 from eval.bfcl.categories import find_category
 from eval.bfcl.data import FOLDER, read_lines
-from eval.bfcl.decode import DecodeError, decode_output, is_call_list
+from eval.bfcl.decode import DecodeError
+from eval.bfcl.execution_text import call_text, decode_for_execution
 from eval.bfcl.simulator import Simulator
 from eval.bfcl.simulator_server import MODULES
 from pipeline.errors import EvalError, ParseError
@@ -138,28 +139,25 @@ def check_dialogue(
     return simulator.check(dialogue.scenario, turns, dialogue.ground_truth)
 
 
-def read_calls(text: str, output_format: str) -> list[FunctionCall]:
-    """Return the calls in an answer; none where it cannot be read, which ends the turn.
+def read_calls(text: str, output_format: str) -> list[str]:
+    """Return the calls in an answer as Python text; none ends the turn.
 
     Raises:
         EvalError: `BFC103`, unknown format.
     """
     if output_format == ANY_FORMAT:
-        try:
-            return [*parse_calls(text)]
-        except ParseError:
-            return []
+        return [call_text(call.name, call.arguments) for call in _parse(text)]
     try:
-        decoded = decode_output(text, output_format)
+        return decode_for_execution(text, output_format)
     except DecodeError:
         return []
-    if not is_call_list(decoded):
+
+
+def _parse(text: str) -> Sequence[FunctionCall]:
+    try:
+        return parse_calls(text)
+    except ParseError:
         return []
-    return [
-        FunctionCall(name=str(name), arguments=arguments)
-        for call in decoded
-        for name, arguments in call.items()
-    ]
 
 
 def _dialogue(
@@ -246,8 +244,17 @@ def _take(state: _Progress, text: str, simulator: Simulator, output_format: str)
         _next_turn(state)
         return
     results = simulator.call(state.dialogue.id, calls)
-    state.messages.append(Message(role="assistant", tool_calls=tuple(calls)))
+    state.messages.append(_called(text, output_format))
     for call, result in zip(calls, results, strict=True):
-        state.messages.append(Message(role="tool", name=call.name, content=result))
+        state.messages.append(Message(role="tool", name=call.split("(")[0], content=result))
     if len(state.answers[-1]) > MAX_STEPS:
         state.is_over = True
+
+
+def _called(text: str, output_format: str) -> Message:
+    """Return an answer with calls as the model sees it again: as its template writes calls.
+
+    Python text is prompting mode, where the model sees its own words.
+    """
+    calls = () if output_format == "python_call" else tuple(_parse(text))
+    return Message(role="assistant", tool_calls=calls, content="" if calls else text)

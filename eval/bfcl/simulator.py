@@ -14,7 +14,7 @@ from typing import IO, Any, Self, cast
 
 from eval.bfcl import simulator_server
 from pipeline.errors import EvalError
-from pipeline.types import FunctionCall, Json
+from pipeline.types import Json
 
 ANSWER_SECONDS = 60
 """A simulated API answers in milliseconds; one that does not is stuck, e.g. in a huge power."""
@@ -48,9 +48,9 @@ class Simulator:
         """Make fresh instances of a scenario's classes under `key`."""
         self._ask({"op": "open", "key": key, "scenario": dict(scenario)})
 
-    def call(self, key: str, calls: Sequence[FunctionCall]) -> list[str]:
-        """Run calls on the instances of `key` and return the text of each result."""
-        answer = self._ask({"op": "call", "key": key, "calls": _as_json(calls)})
+    def call(self, key: str, calls: Sequence[str]) -> list[str]:
+        """Run calls, as Python text, on the instances of `key`; return the text of each result."""
+        answer = self._ask({"op": "call", "key": key, "calls": [*calls]})
         return cast("list[str]", answer["results"])
 
     def close(self, key: str) -> None:
@@ -60,21 +60,22 @@ class Simulator:
     def check(
         self,
         scenario: Mapping[str, Json],
-        turns: Sequence[Sequence[Sequence[FunctionCall]]],
+        turns: Sequence[Sequence[Sequence[str]]],
         ground_truth: Sequence[Sequence[str]],
     ) -> str | None:
         """Return the official error type of a conversation, or `None` for a right one.
 
         Args:
             scenario: Classes and their initial state.
-            turns: The calls of each step of each turn; steps without a call may be left out.
-            ground_truth: The right calls of each turn, as texts.
+            turns: The calls, as Python text, of each step of each turn; steps without a call may
+                be left out.
+            ground_truth: The right calls of each turn.
         """
         answer = self._ask(
             {
                 "op": "check",
                 "scenario": dict(scenario),
-                "turns": [[_as_json(calls) for calls in steps] for steps in turns],
+                "turns": [[[*calls] for calls in steps] for steps in turns],
                 "ground_truth": [list(calls) for calls in ground_truth],
             }
         )
@@ -134,7 +135,3 @@ class Simulator:
             where=self._python,
             hint="Give the Python of an environment with bfcl-eval and mpmath as --python",
         )
-
-
-def _as_json(calls: Sequence[FunctionCall]) -> list[dict[str, Json]]:
-    return [{"name": call.name, "arguments": call.arguments} for call in calls]

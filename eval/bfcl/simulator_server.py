@@ -1,15 +1,15 @@
 """Serves the official simulated APIs of BFCL's conversations; runs in the official environment.
 
 Imports nothing of this project. Reads one JSON request per line from standard input and writes
-one JSON answer per line. A call is a public method of a simulated class, taken by name, with the
-JSON values of its arguments: nothing that a model writes is evaluated, unlike in the official
-code, which builds Python text from the calls and evaluates it. Results and verdicts are the same.
+one JSON answer per line. A call is Python text. The official code evaluates it, with all that this
+may run; here it is parsed, and the only things it can do are to call public methods of the
+simulated classes and to hold literals. Results and verdicts are the same.
 
     {"op": "open", "key": K, "scenario": {"classes", "initial_config", "long_context"}} -> {}
-    {"op": "call", "key": K, "calls": [{"name", "arguments"}]} -> {"results": [text]}
+    {"op": "call", "key": K, "calls": [text]} -> {"results": [text]}
     {"op": "close", "key": K} -> {}
-    {"op": "check", "scenario": ..., "turns": [[[call] per step] per turn],
-     "ground_truth": [[text of a call] per turn]} -> {"error_type": null or text}
+    {"op": "check", "scenario": ..., "turns": [[[text] per step] per turn],
+     "ground_truth": [[text] per turn]} -> {"error_type": null or text}
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import copy
 import importlib
 import inspect
 import json
+import re
 import sys
 from typing import Any
 
@@ -37,16 +38,21 @@ MODULES = {
     "VehicleControlAPI": "vehicle_control",
 }
 
-Call = dict[str, Any]
-"""`{"name", "arguments"}`, and `positional` for calls of the answer key."""
+_CALLED_NAME = re.compile(r"\b([a-zA-Z_]\w*)\s*(?=\()")
 
 
 class World:
     """Fresh instances of a scenario's classes."""
 
-    def __init__(self, scenario: dict[str, Any]) -> None:
-        """Load the scenario's initial state into each class."""
+    def __init__(self, scenario: dict[str, Any], suffix: str = "instance") -> None:
+        """Load the scenario's initial state into each class.
+
+        Args:
+            scenario: Names of classes and their state.
+            suffix: Ends the name that each instance has in calls.
+        """
         self.instances: dict[str, Any] = {}
+        self._suffix = suffix
         for name in scenario["classes"]:
             module = importlib.import_module(f"{_PACKAGE}.{MODULES[name]}")
             instance = getattr(module, name)()
@@ -55,14 +61,17 @@ class World:
                 instance._load_scenario(config, long_context=scenario["long_context"])
             self.instances[name] = instance
 
-    def run(self, calls: list[Call]) -> list[str]:
+    def run(self, calls: list[str]) -> list[str]:
         """Return the text of each call's result, or of its error, as the official code words it."""
-        methods: dict[str, Any] = {}
-        for instance in self.instances.values():
+        owners: dict[str, str] = {}
+        methods: dict[tuple[str, str], Any] = {}
+        for class_name, instance in self.instances.items():
+            owner = f"{class_name}_{self._suffix}"
             for name, method in inspect.getmembers(instance, predicate=inspect.ismethod):
                 if not name.startswith("_"):
-                    methods[name] = method
-        return [_run(call, methods) for call in calls]
+                    owners[name] = owner
+                    methods[owner, name] = method
+        return [_run(_with_owners(call, owners), methods) for call in calls]
 
     def differs_from(self, other: World) -> bool:
         """Return whether a public attribute of some class is not the same."""
@@ -74,14 +83,26 @@ class World:
         return False
 
 
-def _run(call: Call, methods: dict[str, Any]) -> str:
-    name = call["name"]
+def _with_owners(call: str, owners: dict[str, str]) -> str:
+    """Put the name of its instance before each method, and in texts that look like a call too.
+
+    Blanks before a bracket get lost, as officially.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"{owners[name]}.{name}" if name in owners else name
+
+    return _CALLED_NAME.sub(replace, call)
+
+
+def _run(call: str, methods: dict[tuple[str, str], Any]) -> str:
     try:
+        name = call.split("(")[0]
+        name = name.split(".")[1] if "." in name else name
         if name in FORBIDDEN:
             raise ValueError(f"Function call {name} is not allowed.")
-        if name not in methods:
-            raise NameError(f"name {name.split('.')[0]!r} is not defined")
-        result = methods[name](*call.get("positional", ()), **call["arguments"])
+        result = _value(ast.parse(call, "<string>", "eval").body, methods)
     except Exception as error:
         return f"Error during execution: {error}"
     if isinstance(result, dict):
@@ -92,18 +113,53 @@ def _run(call: Call, methods: dict[str, Any]) -> str:
     return str(result)
 
 
+def _value(node: ast.expr | None, methods: dict[tuple[str, str], Any]) -> Any:  # noqa: ANN401
+    """Return the value of a literal, in which the simulated methods may be called."""
+    if isinstance(node, ast.Call):
+        return _call(node, methods)
+    if isinstance(node, ast.Name):
+        raise NameError(f"name {node.id!r} is not defined")
+    if isinstance(node, ast.Dict):
+        keys = [_value(key, methods) for key in node.keys]
+        return dict(zip(keys, [_value(value, methods) for value in node.values], strict=True))
+    if isinstance(node, ast.List | ast.Tuple | ast.Set):
+        kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
+        return kind(_value(item, methods) for item in node.elts)
+    return ast.literal_eval(node)  # type: ignore[arg-type]  # None, of `**x`, is refused by it
+
+
+def _call(node: ast.Call, methods: dict[tuple[str, str], Any]) -> Any:  # noqa: ANN401
+    path = []
+    function = node.func
+    while isinstance(function, ast.Attribute):
+        path.append(function.attr)
+        function = function.value
+    if not isinstance(function, ast.Name):
+        raise TypeError("the object is not callable")
+    if len(path) != 1 or (function.id, path[0]) not in methods:
+        raise NameError(f"name {function.id!r} is not defined")
+    positional = [_value(item, methods) for item in node.args]
+    named: dict[str, Any] = {}
+    for item in node.keywords:
+        if item.arg is None or item.arg in named:
+            raise SyntaxError(f"keyword argument repeated: {item.arg}")
+        named[item.arg] = _value(item.value, methods)
+    return methods[function.id, path[0]](*positional, **named)
+
+
 def check(request: dict[str, Any]) -> str | None:
     """Return the official error type of a conversation, or `None` for a right one."""
     turns, key = request["turns"], request["ground_truth"]
     if len(turns) != len(key):
         return "multi_turn:force_terminated"
-    ours, right = World(request["scenario"]), World(request["scenario"])
+    ours = World(request["scenario"])
+    right = World(request["scenario"], "ground_truth_instance")
     so_far: list[str] = []
     for steps, gold in zip(turns, key, strict=True):
         steps = [calls for calls in steps if calls]
         for calls in steps:
             so_far += ours.run(calls)
-        expected = right.run([read_call(text) for text in gold])
+        expected = right.run(gold)
         if not gold:
             continue
         if not steps:
@@ -116,18 +172,6 @@ def check(request: dict[str, Any]) -> str | None:
                 return "multi_turn:execution_response_mismatch"
             left.remove(result)
     return None
-
-
-def read_call(text: str) -> Call:
-    """Return a call of the answer key, whose arguments are literals."""
-    body = ast.parse(text, mode="eval").body
-    if not isinstance(body, ast.Call) or not isinstance(body.func, ast.Name):
-        raise ValueError(f"not a call: {text}")
-    return {
-        "name": body.func.id,
-        "positional": [ast.literal_eval(value) for value in body.args],
-        "arguments": {item.arg: ast.literal_eval(item.value) for item in body.keywords},
-    }
 
 
 def answer(request: dict[str, Any], worlds: dict[str, World]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import IO, Any, cast
 
 from eval.bfcl.categories import DATA_VERSION, Category, Language, find_category, scored_category
 from eval.bfcl.checker import check_calls
+from eval.bfcl.constant_text import Value
 from eval.bfcl.data import FOLDER, BfclData
 from eval.bfcl.decode import FORMATS, DecodeError, decode_output, is_call_list
-from eval.bfcl.python_text import Value
 from pipeline.errors import EvalError, PipelineError, did_you_mean, raise_all
 from pipeline.files import open_atomic
 from pipeline.types import FunctionCall, Json

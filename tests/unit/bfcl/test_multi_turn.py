@@ -24,7 +24,7 @@ from eval.bfcl.result_files import write_results
 from eval.bfcl.simulator import Simulator
 from pipeline.errors import EvalError
 from pipeline.files import cache_root
-from pipeline.types import FunctionCall, Prediction
+from pipeline.types import Prediction
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "bfcl_conversations.jsonl"
 
@@ -57,6 +57,11 @@ class GorillaFileSystem:
 
         time.sleep(60)
 '''
+SCENARIO = {
+    "classes": ["GorillaFileSystem"],
+    "initial_config": {"GorillaFileSystem": {"words": []}},
+    "long_context": False,
+}
 SPECS = [
     {
         "name": "put",
@@ -190,21 +195,15 @@ def test_a_model_that_never_stops_calling_is_cut_off_and_wrong(data_root, simula
 
 
 def test_errors_of_calls_are_answers_in_the_official_words(simulator):
-    simulator.open(
-        "k",
-        {
-            "classes": ["GorillaFileSystem"],
-            "initial_config": {"GorillaFileSystem": {"words": []}},
-            "long_context": False,
-        },
-    )
+    simulator.open("k", SCENARIO)
     calls = [
-        FunctionCall(name="nothing", arguments={}),
-        FunctionCall(name="kill", arguments={}),
-        FunctionCall(name="_load_scenario", arguments={"config": {}}),
-        FunctionCall(name="__import__", arguments={"name": "os"}),
-        FunctionCall(name="put", arguments={"wort": "a"}),
-        FunctionCall(name="look", arguments={}),
+        "nothing()",
+        "kill()",
+        "_load_scenario(config={})",
+        "__import__(name='os')",
+        "put(wort='a')",
+        "look()",
+        "No function is called",
     ]
     assert simulator.call("k", calls) == [
         "Error during execution: name 'nothing' is not defined",
@@ -213,38 +212,65 @@ def test_errors_of_calls_are_answers_in_the_official_words(simulator):
         "Error during execution: name '__import__' is not defined",
         "Error during execution: GorillaFileSystem.put() got an unexpected keyword argument 'wort'",
         "[]",
+        "Error during execution: invalid syntax (<string>, line 1)",
     ]
 
 
+def test_calls_within_calls_run_and_texts_that_look_like_calls_change_as_officially(simulator):
+    simulator.open("k", SCENARIO)
+    calls = [
+        "put(word=put(word='in'))",
+        "put(word={'a': [look()], 'b': (1, -2)})",
+        "put(word='Call look (x) or f (x)')",
+        "put(word=nan)",
+        "put('positional')",
+        "put(word=1, word=2)",
+        "put(word=put(word=unknown()))",
+        "GorillaFileSystem_instance.put(word='x')",
+        "look()",
+    ]
+    results = simulator.call("k", calls)
+    assert [result for result in results if result.startswith("Error")] == [
+        "Error during execution: name 'nan' is not defined",
+        "Error during execution: keyword argument repeated: word",
+        "Error during execution: name 'unknown' is not defined",
+        "Error during execution: name 'GorillaFileSystem_instance' is not defined",
+    ]
+    assert results[-1] == str(
+        [
+            "in",
+            {"count": 1},
+            {"a": ["['in', {'count': 1}]"], "b": (1, -2)},
+            "Call GorillaFileSystem_instance.look(x) or f(x)",
+            "positional",
+        ]
+    )
+
+
 def test_a_simulated_api_that_hangs_or_is_absent_is_one_error(simulator, tmp_path):
-    scenario = {
-        "classes": ["GorillaFileSystem"],
-        "initial_config": {"GorillaFileSystem": {"words": []}},
-        "long_context": False,
-    }
     simulator._answer_seconds = 2
-    simulator.open("k", scenario)
+    simulator.open("k", SCENARIO)
     with pytest.raises(EvalError, match=r"no answer within 2 seconds.*BFC114"):
-        simulator.call("k", [FunctionCall(name="hang", arguments={})])
+        simulator.call("k", ["hang()"])
     with pytest.raises(EvalError, match=r"ModuleNotFoundError.*BFC114"):
-        simulator.open("k", {**scenario, "classes": ["MathAPI"]})
+        simulator.open("k", {**SCENARIO, "classes": ["MathAPI"]})
     with Simulator(tmp_path / "absent") as absent, pytest.raises(EvalError, match="BFC114"):
         absent.close("k")
 
 
 @pytest.mark.parametrize(
-    ("text", "output_format", "names"),
+    ("text", "output_format", "calls"),
     [
-        (PUT, "any", ["put"]),
+        (PUT, "any", ["put(word='a')"]),
         ("Nothing to do.", "any", []),
-        ('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "hermes", ["f"]),
-        ("[f(a=1), g()]", "python_call", ["f", "g"]),
+        ('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>', "hermes", ["f()"]),
+        ("[f(a=1), g()]", "python_call", ["f(a=1)", "g()"]),
         ("prose here", "python_call", []),
-        ('[{"name": "f"}]', "json_list", []),
+        ("prose here", "granite", ["prose here"]),
     ],
 )
-def test_answers_without_a_readable_call_hold_none(text, output_format, names):
-    assert [call.name for call in read_calls(text, output_format)] == names
+def test_answers_without_a_readable_call_hold_none(text, output_format, calls):
+    assert read_calls(text, output_format) == calls
 
 
 def test_damaged_conversations_are_named(data_root):
@@ -272,8 +298,7 @@ def test_verdicts_are_the_official_ones_on_every_golden_conversation():
         for number, line in enumerate(GOLDEN.read_text(encoding="utf-8").splitlines()):
             row = json.loads(line)
             turns = [
-                [[FunctionCall(**call) for call in calls] for calls in steps]
-                for steps in row["turns"]
+                [read_calls(text, row["format"]) for text in steps] for steps in row["answers"]
             ]
             ours = simulator.check(row["scenario"], turns, row["ground_truth"])
             if ours != row["error_type"]:
