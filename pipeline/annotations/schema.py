@@ -16,6 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline.annotations.expressions import Column, Expression, Spans
 from pipeline.annotations.labels import LabelTable
+from pipeline.annotations.library import varied_fields
 from pipeline.annotations.parsing import parse_expression
 from pipeline.annotations.parts import Cap, Golden, Guide, Truncate, task_guide
 from pipeline.annotations.row_operations import Operation, parse_operations
@@ -181,6 +182,8 @@ class DatasetAnnotation(_Strict):
     _family: str = PrivateAttr(default="own")
     _config: str | None = PrivateAttr(default=None)
     _view: str | None = PrivateAttr(default=None)
+    _call_fields: dict[str, Expression] | None = PrivateAttr(default=None)
+    _library: dict[str, Json] = PrivateAttr(default_factory=dict)
 
     @pydantic.field_validator("metrics", "golden", mode="before")
     @classmethod
@@ -309,6 +312,8 @@ class DatasetAnnotation(_Strict):
         part["own"] = overrides.get(config or "") if isinstance(overrides, dict) else None
         if self._view is not None:
             part["view"] = self._view
+        if self._library:
+            part["library"] = self._library
         return sha256_of_json(part)
 
     def expanded(self) -> tuple[DatasetAnnotation, ...]:
@@ -342,6 +347,18 @@ class DatasetAnnotation(_Strict):
             }
         )
         copy._view = view
+        copy._call_fields = self.fields
+        return copy
+
+    def with_library(self, options: Mapping[str, Json]) -> DatasetAnnotation:
+        """Return this task with its functions shown in another way, see `annotations.library`.
+
+        Raises:
+            AnnotationError: `ANN148`, the functions of this task cannot be varied.
+        """
+        fields = varied_fields(self, self._call_fields or self.fields, options)
+        copy = self.model_copy(update={"fields": fields})
+        copy._library = dict(options)
         return copy
 
     def _parts_of(self, config: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.recipe.rules import find_contradictions
+from pipeline.types import Json
 from pipeline.yaml_reader import problems_as_validation_error
 
 Scheduler = Literal[
@@ -177,6 +178,25 @@ class AdapterFields(_Fields):
         )
 
 
+class FunctionLibrary(_Fields):
+    """How the functions of a request are shown; unset keys stay as the annotation has them."""
+
+    size: PositiveInt | None = None
+    """Functions shown at most; those that are called are always among them."""
+    shuffle: bool = False
+    """Another order for every row."""
+    mask: Literal["none", "functions", "arguments", "all"] = "none"
+    """Names that say nothing, so that only descriptions tell."""
+    drop: Literal["none", "descriptions", "optional"] = "none"
+    """Shorter specs: without descriptions of parameters, or without parameters not needed."""
+    abstain: Fraction = 0.0
+    """Share of rows that lose their functions; the answer is then no call."""
+
+    def options(self) -> dict[str, Json]:
+        """Return the keys that are set."""
+        return self.model_dump(exclude_unset=True)
+
+
 class TaskEntry(_Fields):
     """One task of the mixture."""
 
@@ -186,6 +206,8 @@ class TaskEntry(_Fields):
     """Share of draws, relative to the other tasks; for policy `explicit`, which needs it."""
     max_train_rows: PositiveInt | None = None
     """At most this many rows are used, chosen by `seed`."""
+    function_library: FunctionLibrary | None = None
+    """In place of the recipe's, for this task."""
 
 
 class RateFields(_Fields):
@@ -287,6 +309,8 @@ class DataFields(_Fields):
     shows two of the worked examples that the task has."""
     function_format: Text = "chat_template"
     """How function calls are written: by the model's chat template, or a dialect's name."""
+    function_library: FunctionLibrary | None = None
+    """How the function-calling tasks are shown their functions in training."""
     loss_on: Annotated[tuple[LossTurns, ...], Field(strict=False, min_length=1)] = (
         "answers",
         "tool_calls",
@@ -311,6 +335,11 @@ class DataFields(_Fields):
         """Return how many examples of a task are trained on at most; `None` for all."""
         limits = [limit for limit in (self.few_shot, entry.max_train_rows) if limit is not None]
         return min(limits, default=None)
+
+    def library_of(self, entry: TaskEntry) -> dict[str, Json]:
+        """Return the options that vary the functions of a task; empty to leave them."""
+        chosen = entry.function_library or self.function_library
+        return {} if chosen is None else chosen.options()
 
 
 class OptimisationFields(_Fields):

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.annotations import Catalogue, DatasetAnnotation, builtin_folder, load_catalogue
 from pipeline.annotations.catalogue import annotation_files
 from pipeline.errors import PipelineError, PipelineErrors, RecipeError, did_you_mean, raise_all
+from pipeline.examples.trained_task import trained_task
 from pipeline.functions.dialects import DIALECTS
 from pipeline.models.loading import EMBEDDED_MODEL, resolve_model
 from pipeline.recipe import Recipe, TaskEntry
@@ -61,7 +62,7 @@ def find_annotations(recipe: Recipe) -> list[tuple[DatasetAnnotation, TaskEntry]
     found = []
     for entry in recipe.tasks:
         try:
-            found.append((catalogue.get(entry.task), entry))
+            found.append((trained_task(catalogue, recipe, entry), entry))
         except PipelineError as error:
             errors.append(error)
     raise_all(errors)

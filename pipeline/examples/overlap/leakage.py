@@ -27,6 +27,7 @@ from pipeline.examples.overlap.compare import Progress, compare
 from pipeline.examples.overlap.report import NotCompared, OverlapReport
 from pipeline.examples.overlap.same_source import EvaluatedSplit, find_trained_on
 from pipeline.examples.stored import StoredExamples
+from pipeline.examples.trained_task import trained_task
 from pipeline.files import (
     cache_root,
     is_complete_folder,
@@ -91,7 +92,7 @@ def find_leakage(
     data_root = resolve_data_root(recipe.data_root)
     training = [
         load_examples(
-            catalogue.get(entry.task),
+            trained_task(catalogue, recipe, entry),
             "train",
             data_root=data_root,
             max_rows=recipe.train_rows_of(entry),
