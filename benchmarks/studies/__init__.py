@@ -1,0 +1,1 @@
+"""Studies: trained models compared on real rows, where a benchmark compares times."""
