@@ -86,6 +86,9 @@ class BatchTasks:
         else:
             rows = torch.full((num_tokens,), no_task, device=device)
         mask = self.attention_mask
+        if mask is not None and len(shape) == 2 and mask.shape[0] == shape[0]:
+            # Tokens whose keys are cached are in the mask, but not in the input.
+            mask = mask[:, -shape[1] :] if shape[1] else mask[:, :0]
         if mask is not None and mask.numel() == num_tokens:
             rows = torch.where(mask.to(device).reshape(-1) == 0, padding, rows)
         return rows

@@ -20,7 +20,7 @@ from pipeline.adapters.routing import Extras, Gating, compute_gates, mix, route
 from pipeline.adapters.routing_plan import RoutingPlan
 
 CountLoad = Callable[[Gating], None]
-"""Takes what the router decided; called once per backward pass."""
+"""Takes what the router decided; called once per backward pass, or forward pass without one."""
 
 
 class Factors(NamedTuple):
@@ -53,7 +53,8 @@ def add_update(
         x: Its input after dropout, `[..., I]`.
         factors: The layer's weights.
         extras: Its other tensors.
-        count_load: Told once which experts were used; `None` in evaluation.
+        count_load: Told once which experts were used: in the backward pass, as forward passes may
+            be repeated, or where nothing takes gradients in the forward pass.
 
     Returns:
         `[..., O]` in the dtype of `result`. Products are computed in the dtype of autocast, else
@@ -129,6 +130,8 @@ class _FusedUpdate(torch.autograd.Function):
         factors, extras = Factors(*rest[:4]), Extras(*rest[4:])
         hidden, logits = _project(plan, x.reshape(-1, x.shape[-1]), factors, dtype)
         gating, picked = route(plan, logits, extras)
+        if call.count_load is not None and not any(ctx.needs_input_grad):
+            call.count_load(gating)
         index = gating.index_NK
         small_index = None if index is None else index.to(_index_dtype(plan.num_experts))
         ctx.call, ctx.has_task_logits = call, factors.task_logits is not None

@@ -93,6 +93,8 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []
         self.constant_update: tuple[Tensor, Tensor] | None = None
         """A and B that act in place of all adapters, while an export is measured."""
+        self.counts_evaluation = False
+        """Whether loads are counted in evaluation mode too."""
 
     def update_layer(
         self,
@@ -168,14 +170,14 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
                 # how many there are, not even by rounding.
                 return _plus(result, x, self.constant_factors(name, task))
         factors, extras = self._tensors(name, x.shape[:-1], x.device)
-        counts = self.training and torch.is_grad_enabled() and plan.has_logits
+        counts = torch.is_grad_enabled() if self.training else self.counts_evaluation
         return add_update(
             plan,
             result,
             x,
             factors=factors,
             extras=extras,
-            count_load=self._load_counter(name, x.shape[:-1], x.device) if counts else None,
+            count_load=self._load_counter(name, x.shape[:-1], x.device) if counts and plan.has_logits else None,
         )
 
     def _tensors(
