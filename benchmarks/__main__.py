@@ -13,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from benchmarks import (
     bench_adapters,
     bench_batches,
+    bench_box,
     bench_dna,
     bench_eval,
     bench_memory,
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "normalise": bench_normalise.main,
     "memory": bench_memory.main,
     "batches": bench_batches.main,
+    "box": bench_box.main,
     "dna": bench_dna.main,
     "eval": bench_eval.main,
     "adapters": bench_adapters.main,

@@ -75,6 +75,11 @@ class TransformersBackend:
         pad_id = tokenizer.pad_token_id
         self._pad_id = int(pad_id) if pad_id is not None else 0
 
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model that answers."""
+        return self._model
+
     def describe(self) -> dict[str, Json]:
         """Return names, size, number format, device, limits and the weights' fingerprint."""
         parameters = list(self._model.parameters())

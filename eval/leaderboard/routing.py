@@ -13,6 +13,7 @@ from eval.leaderboard.board import Run
 from eval.leaderboard.training_runs import find_run_folder
 
 ROUTING_NAME = "routing.json"
+EVALUATED_ROUTING_NAME = "evaluated_routing.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +59,11 @@ class RoutingFlag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingReport:
-    """The routers of one training run."""
+    """The routers of one training run, on its own rows or on evaluated ones."""
 
     name: str
     """Name of the run's folder."""
+    is_evaluation: bool
     num_steps: int
     tasks: tuple[str, ...]
     layers: tuple[RoutedLayer, ...]
@@ -69,25 +71,29 @@ class RoutingReport:
 
 
 def find_routing(runs: Sequence[Run]) -> list[RoutingReport]:
-    """Return the reports of the training runs whose folders hold the evaluations.
+    """Return the reports of evaluations, behind those of the training runs that hold them.
 
     A damaged report is left out: it is only for show.
     """
-    folders: dict[Path, None] = {}
+    names: dict[Path, str] = {}
     for run in runs:
         folder = find_run_folder(run, ROUTING_NAME)
+        name = run.name if folder is None else folder.name
         if folder is not None:
-            folders.setdefault(folder)
-    found = (_read(folder) for folder in folders)
+            names.setdefault(folder / ROUTING_NAME, name)
+        if run.folder is not None:
+            names.setdefault(run.folder / EVALUATED_ROUTING_NAME, name)
+    found = (_read(path, name) for path, name in names.items())
     return [report for report in found if report is not None and report.layers]
 
 
-def _read(folder: Path) -> RoutingReport | None:
+def _read(path: Path, name: str) -> RoutingReport | None:
     try:
-        value = json.loads((folder / ROUTING_NAME).read_bytes())
+        value = json.loads(path.read_bytes())
         tasks = tuple(str(task) for task in value["tasks"])
         return RoutingReport(
-            name=folder.name,
+            name=name,
+            is_evaluation=path.name == EVALUATED_ROUTING_NAME,
             num_steps=int(value["num_steps"]),
             tasks=tasks,
             layers=tuple(_layer(item, len(tasks)) for item in value["layers"]),

@@ -16,12 +16,12 @@ _STEPS = (0.1, 0.5, 1.0, 2.0, 4.0)
 
 
 def routing_section(report: RoutingReport) -> Html:
-    """Return what a training run's routers did."""
+    """Return what a training run's routers did, in training or in evaluation."""
     return element(
         "section",
         element(
             "div",
-            element("h2", f"Experts of {report.name}"),
+            element("h2", f"Experts of {report.name}{' in evaluation' * report.is_evaluation}"),
             element("p", _facts(report), class_="quiet"),
             class_="section-head",
         ),
@@ -57,7 +57,10 @@ def _facts(report: RoutingReport) -> str:
     if first.num_private_experts:
         parts.append(f"{first.num_private_experts} experts of groups")
     parts.append(f"{idle:,} of {experts:,} experts never used")
-    return f"{', '.join(parts)}; over {report.num_steps:,} steps of training."
+    rows = (
+        "the evaluated rows" if report.is_evaluation else f"{report.num_steps:,} steps of training"
+    )
+    return f"{', '.join(parts)}; over {rows}."
 
 
 def _flags(report: RoutingReport) -> Html:

@@ -20,12 +20,13 @@ from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
 from pipeline.adapters.registry import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
-    check_adapter_folder,
     load_adapter,
+    read_adapter_config,
 )
+from pipeline.adapters.routed_config import MtloraConfig
 from pipeline.adapters.task_weights import task_slices
 from pipeline.errors import AdapterError
-from pipeline.files import read_json, write_json
+from pipeline.files import write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -52,7 +53,7 @@ def start_adapter_from(
     Raises:
         AdapterError: The folder is no such adapter, or of another base.
     """
-    config = _config_of(folder)
+    config = read_adapter_config(folder)
     _check_same(config, {"peft_type": "LORA"}, folder)
     _check_same(
         config,
@@ -87,7 +88,7 @@ def extend_adapter(
     Raises:
         AdapterError: The folder is no such adapter, of another base, or has a task already.
     """
-    config = _config_of(folder)
+    config = read_adapter_config(folder)
     known = cast("list[str]", config.get("task_names") or [])
     repeated = [name for name in task_names if name in known]
     if repeated:
@@ -140,7 +141,7 @@ def _write_grown(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    config = _config_of(folder)
+    config = read_adapter_config(folder)
     tensors = load_file(folder / ADAPTER_WEIGHTS_FILE)
     if config["peft_type"] == "LORA":
         config = _as_shared_ranks(config, adapter, folder)
@@ -148,7 +149,8 @@ def _write_grown(
             name.replace(".lora_A.", ".routed_A.").replace(".lora_B.", ".routed_B."): value
             for name, value in tensors.items()
         }
-    _check_same(config, {"peft_type": "MTLORA"}, folder)
+    else:
+        _check_same(config, {"peft_type": "MTLORA"}, folder)
     if (rank := int(config["task_rank"])) < 1:
         raise AdapterError(
             "ADP026",
@@ -167,7 +169,8 @@ def _write_grown(
             tensors[name] = torch.cat([value, value.new_zeros(value.shape[0], extra)], dim=1)
     save_file(tensors, target / ADAPTER_WEIGHTS_FILE, metadata={"format": "pt"})
     names = [*(config.get("task_names") or []), *task_names]
-    write_json(target / ADAPTER_CONFIG_FILE, {**config, "task_names": names})
+    changed: dict[str, Any] = {"peft_type": MtloraConfig.saved_type(), "task_names": names}
+    write_json(target / ADAPTER_CONFIG_FILE, {**config, **changed})
     if (base := folder / BASE_MODEL_FILE).is_file():
         (target / BASE_MODEL_FILE).write_bytes(base.read_bytes())
 
@@ -176,8 +179,6 @@ def _as_shared_ranks(
     config: Mapping[str, Any], adapter: AdapterSettings, folder: Path
 ) -> dict[str, Any]:
     """Return the configuration of an `mtlora` adapter without tasks that computes a plain LoRA."""
-    from pipeline.adapters.routed_config import MtloraConfig
-
     _check_same(config, {"use_dora": False, "use_rslora": False}, folder)
     kept = ("r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "target_modules",
             "exclude_modules", "modules_to_save", "trainable_token_indices",
@@ -186,11 +187,6 @@ def _as_shared_ranks(
     made = MtloraConfig(task_names=["unused"], task_rank=rank).to_dict()
     values = {name: list(each) if isinstance(each, set) else each for name, each in made.items()}
     return {**values, **{name: config[name] for name in kept if name in config}, "task_names": []}
-
-
-def _config_of(folder: Path) -> dict[str, Any]:
-    check_adapter_folder(folder)
-    return cast("dict[str, Any]", read_json(folder / ADAPTER_CONFIG_FILE))
 
 
 def _check_same(config: Mapping[str, Any], wanted: Mapping[str, object], folder: Path) -> None:

@@ -63,8 +63,12 @@ def add_update(
     dtype = _compute_dtype(x, factors.a)
     with torch.autocast(x.device.type, enabled=False):
         if not torch.compiler.is_compiling():
-            call = _Call(plan, dtype, count_load)
-            added: Tensor = _FusedUpdate.apply(call, result, x, *factors, *extras)  # type: ignore[no-untyped-call]
+            inputs = (result, x, *factors, *extras)
+            has_backward = torch.is_grad_enabled() and any(
+                value.requires_grad for value in inputs if value is not None
+            )
+            call = _Call(plan, dtype, count_load, has_backward)
+            added: Tensor = _FusedUpdate.apply(call, *inputs)  # type: ignore[no-untyped-call]
             return added
         # Plain operations: a compiler decides itself what it keeps for the backward pass.
         x_NI = x.reshape(-1, x.shape[-1])
@@ -82,6 +86,7 @@ class _Call(NamedTuple):
     plan: RoutingPlan
     dtype: torch.dtype
     count_load: CountLoad | None
+    has_backward: bool
 
 
 def _compute_dtype(x: Tensor, weight: Tensor) -> torch.dtype:
@@ -126,11 +131,11 @@ class _FusedUpdate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, result: Tensor, x: Tensor, *rest: Any) -> Tensor:  # noqa: ANN401
-        plan, dtype, _ = call
+        plan, dtype = call.plan, call.dtype
         factors, extras = Factors(*rest[:4]), Extras(*rest[4:])
         hidden, logits = _project(plan, x.reshape(-1, x.shape[-1]), factors, dtype)
         gating, picked = route(plan, logits, extras)
-        if call.count_load is not None and not any(ctx.needs_input_grad):
+        if call.count_load is not None and not call.has_backward:
             call.count_load(gating)
         index = gating.index_NK
         small_index = None if index is None else index.to(_index_dtype(plan.num_experts))
@@ -146,7 +151,7 @@ class _FusedUpdate(torch.autograd.Function):
     def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, a, b, router, *rest = ctx.saved_tensors
         extras, (hidden, picked, small_index) = Extras(*rest[:4]), rest[4:]
-        plan, dtype, count_load = ctx.call
+        plan, dtype, count_load, _ = ctx.call
         index = None if small_index is None else small_index.long()
         with torch.autocast(x.device.type, enabled=False):
             d_output_NO = d_output.reshape(-1, d_output.shape[-1]).to(dtype)

@@ -12,8 +12,10 @@ Three faults are told apart, with the thresholds of HoME's expert pathologies (a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, cast
 
 import torch
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from pipeline.adapters.load_counts import LayerLoad
 from pipeline.adapters.routing_plan import RoutingPlan
+from pipeline.files import write_text
 from pipeline.types import Json
 
 COLLAPSE_RATIO = 5.0
@@ -119,6 +122,40 @@ def routing_report(
         "flags": [flag.to_json() for flag in flags],
         "layers": layers,
     }
+
+
+def write_routing_report(
+    path: Path, totals: LoadTotals, task_names: Sequence[str], adapter_weights: Path
+) -> None:
+    """Write `routing_report` to a file.
+
+    Args:
+        path: The file.
+        totals: Loads of a run.
+        task_names: Names of the rows of the tables.
+        adapter_weights: The adapter's safetensors file, for the size of the experts' outputs.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    report = routing_report(totals, task_names, _read_strengths(totals, adapter_weights))
+    # On one line: tables of many layers would be a hundred thousand lines.
+    write_text(path, json.dumps(report, ensure_ascii=False) + "\n")
+
+
+def _read_strengths(totals: LoadTotals, file: Path) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    found = {}
+    with safe_open(file, framework="pt") as stored:
+        names = set(stored.keys())
+        for layer, load in totals.by_layer.items():
+            wanted = [f"{layer}.routed_{part}.weight" for part in "AB"]
+            weights = {name: stored.get_tensor(name) for name in wanted if name in names}
+            strength = expert_strengths(weights, layer, load.plan)
+            if strength is not None:
+                found[layer] = strength
+    return found
 
 
 def find_faults(

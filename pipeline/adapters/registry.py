@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.errors import AdapterError
+from pipeline.files import read_json
 from pipeline.recipe.schema import AdapterSettings
 
 if TYPE_CHECKING:
@@ -170,6 +171,19 @@ def check_adapter_folder(folder: Path) -> None:
         raise AdapterError("ADP005", "cannot be read as JSON", where=config) from error
     if not isinstance(value, dict) or "peft_type" not in value:
         raise AdapterError("ADP005", "has no `peft_type`", where=config)
+
+
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a PEFT folder, with the bare name of its type.
+
+    Raises:
+        AdapterError: It is no PEFT folder with safetensors weights.
+    """
+    check_adapter_folder(folder)
+    config = cast("dict[str, Any]", read_json(folder / ADAPTER_CONFIG_FILE))
+    # Behind the names of our own types stands what they need.
+    config["peft_type"] = str(config["peft_type"]).partition(":")[0]
+    return config
 
 
 def _check_base(model: PreTrainedModel, folder: Path) -> None:

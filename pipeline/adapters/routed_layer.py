@@ -177,7 +177,9 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
             x,
             factors=factors,
             extras=extras,
-            count_load=self._load_counter(name, x.shape[:-1], x.device) if counts and plan.has_logits else None,
+            count_load=self._load_counter(name, x.shape[:-1], x.device)
+            if counts and plan.has_logits
+            else None,
         )
 
     def _tensors(

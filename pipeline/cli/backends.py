@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from eval.backends.base import Backend
+    from eval.backends.transformers_backend import TransformersBackend
 
 
 def model_backends(
@@ -22,7 +22,7 @@ def model_backends(
     max_batch_tokens: int | None = None,
     max_length: int | None = None,
     loading: Mapping[str, object] | None = None,
-) -> Iterator[tuple[str, Backend]]:
+) -> Iterator[tuple[str, TransformersBackend]]:
     """Yield `base` and its backend, then `adapter` and the backend of the adapter on top of it.
 
     The adapter is put onto the base only after the base has answered.

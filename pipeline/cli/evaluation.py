@@ -299,7 +299,8 @@ def _run(job: Job, launch: Launch) -> None:
 
 def _run_in_process(job: Job, launch: Launch) -> list[Path]:
     """Evaluate the base, then the adapter on top of it."""
-    from pipeline.adapters.registry import check_adapter_folder
+    from pipeline.adapters.evaluated_loads import counted_evaluation, write_evaluated_routing
+    from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, check_adapter_folder
     from pipeline.models.loading import resolve_model
 
     if job.adapter is not None:
@@ -315,7 +316,14 @@ def _run_in_process(job: Job, launch: Launch) -> list[Path]:
         max_length=job.max_length,
         loading=job.loading,
     )
-    return [_evaluate(job, backend, name, launch) for name, backend in backends]
+    folders = []
+    for name, backend in backends:
+        with counted_evaluation(backend.model) as loads:
+            folders.append(_evaluate(job, backend, name, launch))
+        if job.adapter is not None and launch.is_first:
+            weights = job.adapter / ADAPTER_WEIGHTS_FILE
+            write_evaluated_routing(folders[-1], backend.model, loads, weights)
+    return folders
 
 
 def _on_both_strands(job: Job, backend: Backend) -> Backend:

@@ -138,13 +138,14 @@ def _guided(layout: Layout) -> Callable[[TaskExample, TaskSpec, int | None], Wor
     def worded(example: TaskExample, spec: TaskSpec, num_examples: int | None) -> Worded:
         history, lines = _input_lines(example, spec)
         rest = "\n".join([*lines, *_option_lines(example, spec)])
-        guide = _shown_guide(spec, num_examples)
+        guide = shown_guide(spec, num_examples)
         return history, layout(guide, spec.instruction), rest
 
     return worded
 
 
-def _shown_guide(spec: TaskSpec, num_examples: int | None) -> ShownGuide:
+def shown_guide(spec: TaskSpec, num_examples: int | None) -> ShownGuide:
+    """Return what a layout may show of a task, with at most `num_examples` worked examples."""
     guide = spec.guide or TaskGuide()
     return ShownGuide(
         definition=guide.definition or spec.instruction,

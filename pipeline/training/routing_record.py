@@ -6,7 +6,6 @@ are part of the checkpoints, so that a resumed run writes what an uninterrupted 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import TrainerCallback
 
-from pipeline.adapters.health import LoadTotals, expert_strengths, routing_report
+from pipeline.adapters.health import LoadTotals, write_routing_report
 from pipeline.adapters.load_counts import LayerLoad
 from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
 from pipeline.adapters.routing_plan import RoutingPlan
-from pipeline.files import write_text
 from pipeline.types import Json
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
 
@@ -75,25 +72,8 @@ class RoutingRecord(TrainerCallback):
         """
         if not self._totals.by_layer:
             return
-        strengths = _read_strengths(self._totals, adapter / ADAPTER_WEIGHTS_FILE)
-        report = routing_report(self._totals, self._task_names, strengths)
-        # On one line: tables of many layers would be a hundred thousand lines.
-        write_text(path, json.dumps(report, ensure_ascii=False) + "\n")
-
-
-def _read_strengths(totals: LoadTotals, file: Path) -> dict[str, Tensor]:
-    from safetensors import safe_open
-
-    found = {}
-    with safe_open(file, framework="pt") as stored:
-        names = set(stored.keys())
-        for layer, load in totals.by_layer.items():
-            wanted = [f"{layer}.routed_{part}.weight" for part in "AB"]
-            weights = {name: stored.get_tensor(name) for name in wanted if name in names}
-            strength = expert_strengths(weights, layer, load.plan)
-            if strength is not None:
-                found[layer] = strength
-    return found
+        weights = adapter / ADAPTER_WEIGHTS_FILE
+        write_routing_report(path, self._totals, self._task_names, weights)
 
 
 def _to_json(totals: LoadTotals) -> Json:

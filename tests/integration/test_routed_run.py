@@ -74,6 +74,22 @@ def test_the_run_folder_tells_how_experts_were_used(place):
         assert len(layer["strength"]) == layer["num_experts"]
 
 
+def test_an_evaluation_tells_how_experts_were_used_on_its_rows(place, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(place / "cache"))
+    recipe = place / "smora" / "recipe.resolved.yaml"
+    with pytest.raises(SystemExit) as caught:
+        main(["eval", "--recipe", str(recipe), "--evaluation.include_base", "false"])
+    assert caught.value.code == 0
+    folder = place / "smora" / "eval" / "adapter"
+    report = json.loads((folder / "evaluated_routing.json").read_text())
+    assert report["tasks"] == ["tiny/colour", "tiny/calls"]
+    for layer in report["layers"]:
+        colour, calls, other = map(sum, layer["by_task"])
+        assert min(colour, calls) > 0
+        assert other == 0
+    assert "Experts of smora in evaluation" in (place / "smora" / "report.html").read_text()
+
+
 def test_tasks_get_different_answers_from_one_adapter(place):
     model = load_adapter(load_model(str(place / "base")), place / "mtlora" / "adapter").eval()
     logits = []

@@ -15,13 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
-from pipeline.adapters.registry import (
-    ADAPTER_CONFIG_FILE,
-    ADAPTER_WEIGHTS_FILE,
-    check_adapter_folder,
-)
+from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, read_adapter_config
 from pipeline.errors import AdapterError, PipelineError, raise_all
-from pipeline.files import read_json, sha256_of_file
+from pipeline.files import sha256_of_file
 from pipeline.types import Json
 
 if TYPE_CHECKING:
@@ -73,8 +69,7 @@ def load_expert(name: str, folder: Path, *, dtype: torch.dtype | None = None) ->
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    check_adapter_folder(folder)
-    config = cast("dict[str, Json]", read_json(folder / ADAPTER_CONFIG_FILE))
+    config = cast("dict[str, Json]", read_adapter_config(folder))
     path = folder / ADAPTER_WEIGHTS_FILE
     try:
         tensors = load_file(path)

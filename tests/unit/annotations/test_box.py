@@ -1,9 +1,14 @@
 """The 32 biomedical instruction tasks: complete, told what to do, and honest about access."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
+from eval.metrics import metrics_of
 from eval.parsers import parse_answer
 from pipeline.annotations.catalogue import load_catalogue
+from pipeline.chat.shorten import shorten
 from pipeline.errors import SourceError
 from pipeline.examples import load_examples
 from pipeline.examples.golden import golden_examples
@@ -22,11 +27,19 @@ GATED = {
 }
 PRIVATE = {"Accelerometer", "Acromegaly", "COVID", "Cooking", "HRT"}
 
+WITH_EMPTY_ANSWERS = [
+    task
+    for task in TASKS.values()
+    if task.task == "multi_label"
+    or (task.task == "token_classification" and task.settings.get("scheme") != "plain")
+]
+
 each_task = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.id)
 
 
 def test_there_are_the_32_tasks_with_the_known_access():
     assert len(TASKS) == 32
+    assert len(WITH_EMPTY_ANSWERS) == 18
     by_access = {
         access: {task.id.removeprefix("box/") for task in TASKS.values() if task.access == access}
         for access in ("open", "gated", "private")
@@ -77,6 +90,46 @@ def test_each_golden_row_can_be_worded_in_every_style(task, style):
         text = conversation.messages[0].content
         assert (task.spec().guide.definition in text) == (style in {"box", "natural_instructions"})
         assert text[conversation.messages[0].num_kept :].strip()
+
+
+def words(text, _is_sequence):
+    return [(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
+
+
+@each_task
+@pytest.mark.parametrize("style", ["box", "natural_instructions"])
+def test_only_the_context_loses_words_and_entities_are_never_asked_of_half_a_text(task, style):
+    spec = task.spec()
+    for example in golden_examples(task):
+        long = task.truncate.input if task.truncate else "text"
+        if task.task == "token_classification":
+            conversation = render_conversation(example, spec, style=style)
+            assert shorten(conversation, 5, token_spans=words) is None
+            continue
+        filler = " ".join(f"word{number}" for number in range(400))
+        inputs = {**example.inputs, long: f"{example.inputs[long]} {filler}"}
+        conversation = render_conversation(replace(example, inputs=inputs), spec, style=style)
+        shorter = shorten(conversation, 399, token_spans=words)
+        text = shorter.messages[0].content
+        assert len(text.split()) == len(conversation.messages[0].content.split()) - 399
+        assert spec.guide.definition in text
+        assert all(shown.explanation in text for shown in spec.guide.examples)
+        others = [value for name, value in inputs.items() if name != long]
+        assert all(str(value) in text for value in [*others, *(example.choices or ())])
+        assert shorter.messages[1] == conversation.messages[1]
+
+
+@pytest.mark.parametrize("task", WITH_EMPTY_ANSWERS, ids=lambda task: task.id)
+def test_an_empty_answer_is_written_as_one_token_and_scored_as_empty(task):
+    spec = task.spec()
+    example = replace(golden_examples(task)[0], target=[])
+    answer = render_conversation(example, spec).messages[-1].content
+    assert answer == "None"
+    parsed = parse_answer(answer, example, spec)
+    assert parsed == []
+    for metric in metrics_of(spec):
+        if not metric.of_text:
+            assert metric.row_value(parsed, [], spec) == 1.0
 
 
 @pytest.mark.parametrize("name", sorted(GATED | PRIVATE))

@@ -3,16 +3,23 @@
 import json
 import random
 
+import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+from typer.testing import CliRunner
 
 from eval.metrics import METRICS
 from eval.parsers import parse_answer
+from eval.results import read_results, read_samples_by_task
 from pipeline.annotations.catalogue import load_catalogue
+from pipeline.cli.main import app
 from pipeline.examples import load_examples
 from pipeline.templates.styles import render_conversation
+from tests.fixtures.tiny_models import save_tiny_model
 
 TASKS = {task.id: task for task in load_catalogue() if task.id.startswith("records/")}
 SOURCES = ("mimic_iii", "mimic_iv", "eicu")
+NUM_GROUPS = 17
 NAMES = sorted({name.rsplit("/", 1)[1] for name in TASKS})
 LAB = {
     "mimic_iii": ("labevents", "label", "valuenum", "valueuom"),
@@ -83,9 +90,8 @@ def worded(source, name, root):
     examples = load_examples(TASKS[f"records/{source}/{name}"], "test", data_root=root)
     found = {}
     for example in examples:
-        stay = int(example.key.rsplit("/", 1)[1])
         conversation = render_conversation(example, examples.spec)
-        found[stay] = (conversation.messages[0].content, example.target)
+        found[example.key.rsplit("/", 1)[1]] = (conversation.messages[0].content, example.target)
     return found
 
 
@@ -108,8 +114,24 @@ def test_layouts_with_the_same_content_give_the_same_text_and_target(name, mirro
 def test_stays_without_a_label_are_left_out_of_that_task_alone(name, mirror):
     examples = load_examples(TASKS[f"records/eicu/{name}"], "test", data_root=mirror)
     known = [patient["stay"] for patient in patients(40) if patient["classes"][name] is not None]
-    assert [int(example.key.rsplit("/", 1)[1]) for example in examples] == known
-    assert examples.report.skipped == {"fields.target: label is null": 40 - len(known)}
+    stays = [int(example.key.rsplit("/", 1)[1].split(".")[0]) for example in examples]
+    assert list(dict.fromkeys(stays)) == known
+    assert len(stays) == len(known) * (NUM_GROUPS if name == "diagnosis" else 1)
+    assert list(examples.report.skipped.values()) == [40 - len(known)]
+
+
+def test_each_group_of_diagnoses_is_a_question_of_its_own(mirror):
+    examples = load_examples(TASKS["records/mimic_iii/diagnosis"], "test", data_root=mirror)
+    groups = {}
+    for example in examples:
+        stay = int(example.key.rsplit("/", 1)[1].split(".")[0])
+        groups.setdefault(stay, []).append((example.inputs["group"], example.target))
+    made = {patient["stay"]: patient["classes"]["diagnosis"] for patient in patients(40)}
+    for stay, told in groups.items():
+        assert len({group for group, _ in told}) == NUM_GROUPS
+        # The made-up stays have the first or the second group.
+        yes = [group for group, target in told if target == "yes"]
+        assert yes == [("infection", "tumour")[made[stay]]]
 
 
 def test_events_are_in_order_with_digits_apart(mirror):
@@ -121,9 +143,8 @@ def test_events_are_in_order_with_digits_apart(mirror):
 
 
 def test_scores_of_labels_give_areas_under_curves(mirror):
-    task = TASKS["records/eicu/mortality"]
-    examples = load_examples(task, "test", data_root=mirror)
-    assert examples.spec.metrics == ("auroc", "auprc", "accuracy")
+    assert {task.spec().metrics for task in TASKS.values()} == {("auroc", "auprc", "accuracy")}
+    examples = load_examples(TASKS["records/eicu/mortality"], "test", data_root=mirror)
     perfect, blind = [], []
     for example in examples:
         answer = render_conversation(example, examples.spec).messages[-1].content
@@ -134,3 +155,26 @@ def test_scores_of_labels_give_areas_under_curves(mirror):
     assert METRICS["auroc"].corpus(perfect, examples.spec) == 1.0
     assert METRICS["auprc"].corpus(perfect, examples.spec) == 1.0
     assert METRICS["auroc"].corpus(blind, examples.spec) == 0.5
+
+
+def test_a_model_is_scored_by_its_label_probabilities_through_the_command(mirror, tmp_path):
+    base, out = save_tiny_model(tmp_path / "base"), tmp_path / "out"
+    names = [f"records/mimic_iv/{name}" for name in ("mortality", "wbc", "diagnosis")]
+    command = ["--data-root", str(mirror), "eval", str(base), "--tasks", ",".join(names)]
+    command += ["--max-rows", "40", "--out", str(out)]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    results = read_results(out / "base")["tasks"]
+    samples = read_samples_by_task(out / "base", results)
+    for name in names:
+        labels = TASKS[name].spec().labels
+        gold = [labels.index(row["target"]) for row in samples[name]]
+        # Softmax over the labels, as scikit-learn wants probabilities.
+        scores = np.asarray([row["choices"]["log_likelihood"] for row in samples[name]])
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        # Stays of one class only, which are all there are of three, count in no area.
+        present = [1] if len(labels) == 2 else sorted(set(gold))
+        for metric, oracle in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+            areas = [oracle([place == c for place in gold], shares[:, c]) for c in present]
+            assert results[name]["metrics"][metric]["value"] == pytest.approx(np.mean(areas))
+        assert results[name]["decoding"]["requests"] == {"choices": len(gold)}

@@ -70,6 +70,18 @@ def test_the_page_shows_tasks_by_experts_and_the_faults(tmp_path):
     assert [part[:2] for part in cells[2].split('class="')[1:4]] == ["u3", "u4", "u0"]
 
 
+def test_the_use_on_evaluated_rows_stands_behind_that_of_training(tmp_path):
+    board = board_with(tmp_path, report_of())
+    path = tmp_path / "runs/x/eval/adapter/evaluated_routing.json"
+    path.write_text(json.dumps(report_of([layer_of(violation=0.5)])), encoding="utf-8")
+    assert [report.is_evaluation for report in find_routing(board.runs)] == [False, True]
+    page = write_leaderboard(board, tmp_path / "out").read_text("utf-8")
+    shown = " ".join(check_page(page).text)
+    assert shown.index("Experts of x ") < shown.index("Experts of x in evaluation")
+    assert "1 of 4 experts never used; over the evaluated rows." in shown
+    assert "largest load 1.5 times the mean" in shown
+
+
 def test_a_run_without_faults_says_so(tmp_path):
     assert "No collapse, degradation or underfitting" in page_of(tmp_path, report_of())
 
