@@ -124,6 +124,8 @@ class Calculator:
                 return self._compare(node)
             case ast.IfExp():
                 return self.compute(node.body if self.compute(node.test) else node.orelse)
+            case ast.NamedExpr():
+                return self.compute(node.value)
             case ast.Subscript():
                 return self._counted(self.compute(node.value)[self.compute(node.slice)])
             case ast.Slice():
