@@ -18,6 +18,7 @@ from eval.bfcl.categories import find_category
 from eval.bfcl.data import FOLDER, read_lines
 from eval.bfcl.decode import DecodeError
 from eval.bfcl.execution_text import call_text, decode_for_execution
+from eval.bfcl.result_files import CategoryScore, ConversationResults
 from eval.bfcl.simulator import Simulator
 from eval.bfcl.simulator_server import MODULES
 from pipeline.errors import EvalError, ParseError
@@ -137,6 +138,36 @@ def check_dialogue(
     """Return the official error type of a conversation, or `None` for a right one."""
     turns = [[read_calls(text, output_format) for text in steps] for steps in answers]
     return simulator.check(dialogue.scenario, turns, dialogue.ground_truth)
+
+
+def score_conversations(
+    results: ConversationResults,
+    data_root: Path,
+    simulator: Simulator,
+    *,
+    output_format: str = ANY_FORMAT,
+) -> dict[str, CategoryScore]:
+    """Score answers to conversations by category; a conversation without answers is wrong.
+
+    Raises:
+        EvalError: As `load_dialogues`; `BFC106`, a conversation that the benchmark does not have.
+    """
+    scores = {}
+    for category, by_id in results.items():
+        dialogues = {each.id: each for each in load_dialogues(data_root, category)}
+        unknown = [name for name in by_id if name not in dialogues]
+        if unknown:
+            raise EvalError("BFC106", f"{category} has no row {unknown[0]!r:.80}", where=category)
+        errors = [
+            check_dialogue(dialogues[name], answers, simulator, output_format=output_format)
+            for name, answers in by_id.items()
+        ]
+        scores[category] = CategoryScore(
+            num_rows=len(dialogues),
+            num_correct=errors.count(None),
+            num_missing=len(dialogues) - len(by_id),
+        )
+    return scores
 
 
 def read_calls(text: str, output_format: str) -> list[str]:

@@ -67,6 +67,9 @@ def _load_handler(name: str) -> type:
         def decode_ast(self, result: str, language: object, has_tool_call_tag: bool) -> object:
             return decoding.default_decode_ast_prompting(result, language, has_tool_call_tag)
 
+        def decode_execute(self, result: str, has_tool_call_tag: bool) -> object:
+            return decoding.default_decode_execute_prompting(result, has_tool_call_tag)
+
     # Overriding is checked against the real base class, which starts servers and is not here.
     overrides: Any = types.ModuleType("overrides")
     overrides.override = overrides.final = lambda function: function

@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
-from eval.bfcl.categories import SCORED_CATEGORIES, find_category
+from eval.bfcl.categories import CATEGORIES, SCORED_CATEGORIES, find_category
 from eval.bfcl.data import BfclData
 from eval.bfcl.verdicts import check_answer
 from pipeline.errors import EvalError
@@ -91,22 +91,32 @@ def write_results(root: Path, model: str, results: Results | ConversationResults
 def read_results(root: Path, model: str) -> dict[str, dict[str, str]]:
     """Return the results of every single-turn category that has a file.
 
+    None at all is right only beside results of conversations.
+
     Raises:
         EvalError: `BFC109` bad model name, `BFC110` no file at all or a malformed line.
     """
     paths = {name: result_path(root, model, name) for name in SCORED_CATEGORIES}
-    results = {
-        name: dict(_read_rows(path, ("id", "result"))) for name, path in paths.items()
-        if path.is_file()
-    }  # fmt: skip
-    if not results:
+    results = {name: dict(_read_texts(path)) for name, path in paths.items() if path.is_file()}
+    if not results and not read_conversations(root, model):
         raise EvalError(
             "BFC110",
-            "no BFCL_v4_*_result.json of a single-turn category here",
+            "no BFCL_v4_*_result.json of a category here",
             where=root / model.replace("/", "_"),
             hint="Give the folder that holds the model's folder, and the model's name",
         )
     return results
+
+
+def read_conversations(root: Path, model: str) -> dict[str, dict[str, list[list[str]]]]:
+    """Return the results of every category of several turns that has a file.
+
+    Raises:
+        EvalError: `BFC109` bad model name, `BFC110` a malformed line.
+    """
+    names = (name for name, item in CATEGORIES.items() if item.scoring == "multi_turn")
+    paths = {name: result_path(root, model, name) for name in names}
+    return {name: dict(_read_turns(path)) for name, path in paths.items() if path.is_file()}
 
 
 def results_of_samples(samples: Path, data: BfclData, *, use_calls: bool) -> Results:
@@ -184,16 +194,30 @@ def score_results(
     return scores
 
 
-def _read_rows(path: Path, keys: tuple[str, str]) -> Iterable[tuple[str, str]]:
+def _read_texts(path: Path) -> Iterable[tuple[str, str]]:
+    for place, name, result in _read_rows(path):
+        if not isinstance(result, str):
+            raise EvalError("BFC110", "a result must be a text", where=place)
+        yield name, result
+
+
+def _read_turns(path: Path) -> Iterable[tuple[str, list[list[str]]]]:
+    for place, name, result in _read_rows(path):
+        turns = result if isinstance(result, list) else [result]
+        steps = [step for turn in turns for step in (turn if isinstance(turn, list) else [None])]
+        if not isinstance(result, list) or not all(isinstance(step, str) for step in steps):
+            message = "a result must be a list of turns, each a list of texts"
+            raise EvalError("BFC110", message, where=place)
+        yield name, result
+
+
+def _read_rows(path: Path) -> Iterable[tuple[str, str, Any]]:
+    """Yield `file:line`, id and result."""
     for number, row in enumerate(_read_lines(path), start=1):
-        name, value = (row.get(key) for key in keys)
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise EvalError(
-                "BFC110",
-                f"a row needs the texts {' and '.join(keys)}",
-                where=f"{path}:{number}",
-            )
-        yield name, value
+        place = f"{path}:{number}"
+        if not isinstance(row.get("id"), str) or "result" not in row:
+            raise EvalError("BFC110", "a row needs the text id, and result", where=place)
+        yield place, str(row["id"]), row["result"]
 
 
 def _read_lines(path: Path) -> Iterable[dict[str, object]]:

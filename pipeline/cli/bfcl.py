@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from eval.backends.base import Backend
     from eval.bfcl.data import BfclData
+    from eval.bfcl.result_files import CategoryScore
 
 app = typer.Typer(help="Berkeley Function-Calling Leaderboard.", no_args_is_help=True)
 
@@ -32,6 +33,9 @@ UnderscoreToDot = Annotated[
     typer.Option(
         "--underscore-to-dot", help="The model's function names have _ where BFCL's have ."
     ),
+]
+PythonPath = Annotated[
+    Path | None, typer.Option(help="Python with bfcl-eval; unset makes an environment once.")
 ]
 
 
@@ -96,24 +100,56 @@ def score_result_files(
     model: ModelName,
     output_format: OutputFormat = "json_list",
     underscore_to_dot: UnderscoreToDot = False,
+    python: PythonPath = None,
 ) -> None:
     """Score official result files with our checker: categories, sections and the overall.
+
+    Conversations of several turns, where there are, run on the official simulated APIs.
 
     Examples:
         taskloom --data-root /data/mirror bfcl score result --model me/a --format hermes
     """
-    from eval.bfcl.result_files import read_results, score_results
-
-    scores = score_results(
-        read_results(results, model),
+    scores = _our_scores(
         _data(context),
+        results,
+        model,
         output_format=output_format,
         underscore_to_dot=underscore_to_dot,
+        python=python,
     )
     missing = sum(score.num_missing for score in scores.values())
     _print_row({name: score.accuracy for name, score in scores.items()})
     if missing:
         stderr.print(f"{missing} rows have no result and count as wrong", soft_wrap=True)
+
+
+def _our_scores(
+    data: BfclData,
+    results: Path,
+    model: str,
+    *,
+    output_format: str,
+    underscore_to_dot: bool,
+    python: Path | None,
+) -> dict[str, CategoryScore]:
+    from eval.bfcl.multi_turn import score_conversations
+    from eval.bfcl.official import ensure_environment
+    from eval.bfcl.result_files import read_conversations, read_results, score_results
+    from eval.bfcl.simulator import Simulator
+
+    scores = score_results(
+        read_results(results, model),
+        data,
+        output_format=output_format,
+        underscore_to_dot=underscore_to_dot,
+    )
+    conversations = read_conversations(results, model)
+    if conversations:
+        with Simulator(python or ensure_environment()) as simulator:
+            scores |= score_conversations(
+                conversations, data.data_root, simulator, output_format=output_format
+            )
+    return scores
 
 
 @app.command()
@@ -125,9 +161,7 @@ def official(
     model: ModelName,
     output_format: OutputFormat = "json_list",
     underscore_to_dot: UnderscoreToDot = False,
-    python: Annotated[
-        Path | None, typer.Option(help="Python with bfcl-eval; unset makes an environment once.")
-    ] = None,
+    python: PythonPath = None,
 ) -> None:
     """Score official result files with the official evaluator, in its own environment.
 
@@ -138,18 +172,21 @@ def official(
         taskloom --data-root /data/mirror bfcl official result score --model me/a --format hermes
     """
     from eval.bfcl.official import read_overall, run_official
-    from eval.bfcl.result_files import read_results, score_results
 
-    answers = read_results(results, model)
-    ours = score_results(
-        answers, _data(context), output_format=output_format, underscore_to_dot=underscore_to_dot
+    ours = _our_scores(
+        _data(context),
+        results,
+        model,
+        output_format=output_format,
+        underscore_to_dot=underscore_to_dot,
+        python=python,
     )
     with stderr.status("The official evaluator is running"):
         accuracies = run_official(
             results,
             scores,
             model=model,
-            categories=list(answers),
+            categories=list(ours),
             output_format=output_format,
             underscore_to_dot=underscore_to_dot,
             python=python,
@@ -186,9 +223,7 @@ def converse(
     output_format: Annotated[
         str, typer.Option("--format", help="How calls are read: any, or a format of `score`.")
     ] = "any",
-    python: Annotated[
-        Path | None, typer.Option(help="Python with bfcl-eval; unset makes an environment once.")
-    ] = None,
+    python: PythonPath = None,
 ) -> None:
     """Drive a model through the conversations of several turns and score them.
 

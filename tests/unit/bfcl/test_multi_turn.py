@@ -18,9 +18,10 @@ from eval.bfcl.multi_turn import (
     converse,
     load_dialogues,
     read_calls,
+    score_conversations,
 )
 from eval.bfcl.official import ensure_environment
-from eval.bfcl.result_files import write_results
+from eval.bfcl.result_files import read_conversations, result_path, write_results
 from eval.bfcl.simulator import Simulator
 from pipeline.errors import EvalError
 from pipeline.files import cache_root
@@ -180,6 +181,30 @@ def test_what_a_model_does_is_compared_with_the_answer_key(
 ):
     dialogue, _, given = run(answers, data_root, simulator)
     assert check_dialogue(dialogue, given, simulator) == error_type
+
+
+def test_result_files_of_conversations_are_scored_with_all_rows_in_the_denominator(
+    data_root, simulator, tmp_path
+):
+    category = "multi_turn_miss_func"
+    right = {f"{category}_0": [[PUT, "."], ["."], [LOOK, "."]]}
+    for answers, counts in ((right, (1, 1, 0)), ({}, (1, 0, 1))):
+        write_results(tmp_path, "me/a", {category: answers})
+        results = read_conversations(tmp_path, "me/a")
+        assert results == {category: answers}
+        (score,) = score_conversations(results, data_root, simulator).values()
+        assert (score.num_rows, score.num_correct, score.num_missing) == counts
+    with pytest.raises(EvalError, match=r"has no row 'other'.*BFC106"):
+        score_conversations({category: {"other": []}}, data_root, simulator)
+
+
+@pytest.mark.parametrize("result", ["text", [["a"], "b"], [["a", 1]], None])
+def test_results_that_are_no_turns_of_texts_are_refused(result, tmp_path):
+    path = result_path(tmp_path, "me/a", "multi_turn_base")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"id": "x", "result": result}))
+    with pytest.raises(EvalError, match=r"result.json:1: a result must be a list of turns.*BFC110"):
+        read_conversations(tmp_path, "me/a")
 
 
 def test_a_result_that_the_key_needs_must_have_been_seen(data_root, simulator):
