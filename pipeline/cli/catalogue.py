@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from pipeline.types import Json
 
 YAML_SUFFIXES = {".yaml", ".yml"}
-RECIPE_MARKER = "model_name_or_path"
-"""A YAML file with this key is a recipe, any other an annotation."""
+RECIPE_MARKERS = ("model_name_or_path:", "stages:", "adapters:")
+"""A YAML file with one of these keys is a recipe for training, stages or merging; any other is an
+annotation."""
 
 
 def check(
@@ -117,24 +118,37 @@ def _is_recipe(file: Path) -> bool:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-    return any(line.startswith(RECIPE_MARKER) for line in text.splitlines())
+    return any(line.startswith(RECIPE_MARKERS) for line in text.splitlines())
+
+
+def _tasks_and_folders(file: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Return the tasks that a recipe of any kind names, and its folders of annotations."""
+    from pipeline.recipe import load_recipe
+    from pipeline.recipe.continual import load_continual
+    from pipeline.recipe.merging import load_merge_recipe
+
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if any(line.startswith("adapters:") for line in lines):
+        merge = load_merge_recipe(file)
+        return [source.task for source in merge.adapters if source.task is not None], ()
+    is_continual = any(line.startswith("stages:") for line in lines)
+    recipe = load_continual(file).training if is_continual else load_recipe(file)
+    names = [entry.task for entry in recipe.tasks]
+    if recipe.evaluation is not None:
+        names += recipe.evaluation.tasks or ()
+    return names, recipe.annotations
 
 
 def _recipe_errors(file: Path, settings: Settings) -> list[PipelineError]:
-    from pipeline.recipe import load_recipe
-
     try:
-        recipe = load_recipe(file)
-        folders = (*settings.annotation_folders, *(Path(name) for name in recipe.annotations))
+        names, own_folders = _tasks_and_folders(file)
+        folders = (*settings.annotation_folders, *(Path(name) for name in own_folders))
         catalogue = catalogue_of(Settings(annotation_folders=folders))
     except PipelineErrors as found:
         return list(found.errors)
     except PipelineError as error:
         return [error]
     errors: list[PipelineError] = []
-    names = [entry.task for entry in recipe.tasks]
-    if recipe.evaluation is not None:
-        names += recipe.evaluation.tasks or ()
     for name in dict.fromkeys(names):
         try:
             catalogue.get(name)

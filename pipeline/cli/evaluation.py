@@ -199,11 +199,8 @@ def _refuse_beside_recipe(options: Mapping[str, object]) -> None:
 
 def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
     from pipeline.recipe import load_recipe
-    from pipeline.recipe.schema import EvaluationSettings
-    from pipeline.sources.data_root import resolve_data_root
 
     recipe = load_recipe(path, overrides)
-    evaluation = recipe.evaluation or EvaluationSettings()
     run_folder = Path(cast("str", recipe.output_dir))
     adapter = run_folder / "adapter"
     if not adapter.is_dir():
@@ -213,18 +210,36 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
             where=run_folder,
             hint=f"Train it first: accelerate launch -m pipeline.train {path}",
         )
+    return replace(job_of(recipe, settings, folder=run_folder / "eval"), adapter=adapter)
+
+
+def job_of(recipe: Recipe, settings: Settings, *, folder: Path) -> Job:
+    """Return the evaluation that a training recipe asks for, without an adapter.
+
+    Args:
+        recipe: Says model, tasks, wording and limits.
+        settings: Options given before the verb.
+        folder: Receives the results.
+
+    Raises:
+        AnnotationError: A task is unknown or has no such split.
+        SourceError: Its data cannot be read.
+    """
+    from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
+    from pipeline.recipe.schema import EvaluationSettings
+    from pipeline.sources.data_root import resolve_data_root
+
+    evaluation = recipe.evaluation or EvaluationSettings()
     folders = (*settings.annotation_folders, *(Path(name) for name in recipe.annotations))
     catalogue = catalogue_of(Settings(annotation_folders=folders))
     given = settings.data_root or recipe.data_root
     data_root = resolve_data_root(given)
-    from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
-
     names = evaluation.tasks or tuple(entry.task for entry in recipe.tasks)
     return Job(
         model=recipe.model_name_or_path,
         model_revision=recipe.model_revision,
         chat_template_path=Path(template) if (template := recipe.chat_template_path) else None,
-        adapter=adapter,
+        adapter=None,
         include_base=evaluation.include_base,
         tasks=build_eval_tasks(
             catalogue,
@@ -233,7 +248,7 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
             data_root=data_root,
             max_new_tokens=evaluation.max_new_tokens,
         ),
-        folder=run_folder / "eval",
+        folder=folder,
         kind=data_root_kind(given, data_root),
         max_rows=evaluation.max_rows,
         request=evaluation.request,
@@ -291,14 +306,14 @@ def _run(job: Job, launch: Launch) -> None:
     folders = (
         [_evaluate(job, build_server_backend(job.server), "server", launch)]
         if job.server is not None
-        else _run_in_process(job, launch)
+        else evaluate_here(job, launch)
     )
     if launch.is_first:
         show_leaderboard(folders, job.folder.parent if job.folder.name == "eval" else job.folder)
 
 
-def _run_in_process(job: Job, launch: Launch) -> list[Path]:
-    """Evaluate the base, then the adapter on top of it."""
+def evaluate_here(job: Job, launch: Launch) -> list[Path]:
+    """Evaluate the base, then the adapter on top of it, and return the folders of results."""
     from pipeline.adapters.evaluated_loads import counted_evaluation, write_evaluated_routing
     from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, check_adapter_folder
     from pipeline.models.loading import resolve_model

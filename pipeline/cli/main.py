@@ -18,6 +18,7 @@ from pipeline.cli.add_task import add_task
 from pipeline.cli.card import card
 from pipeline.cli.chain import chain
 from pipeline.cli.compare import compare
+from pipeline.cli.continual import continual
 from pipeline.cli.doctor import doctor
 from pipeline.cli.experts import experts
 from pipeline.cli.general import general
@@ -98,6 +99,7 @@ app.command(context_settings={"ignore_unknown_options": True})(merge)
 app.command()(transfer)
 app.command(context_settings={"ignore_unknown_options": True})(add_task)
 app.command()(prefer)
+app.command(context_settings={"ignore_unknown_options": True})(continual)
 app.command()(doctor)
 app.add_typer(bfcl.app, name="bfcl")
 app.add_typer(adapters.app, name="adapters")

@@ -60,11 +60,17 @@ def resume(
         train(load_recipe(recipe, fields))
         return
     load_recipe(recipe, fields)
-    raise typer.Exit(_launch(config_file, [str(recipe), *fields], run))
+    raise typer.Exit(launch_training(config_file, [str(recipe), *fields], run))
 
 
-def _launch(config_file: Path, arguments: list[str], run: Path) -> int:
-    """Run `accelerate launch`, hand signals to its workers, and return their exit code."""
+def launch_training(config_file: Path, arguments: list[str], run: Path) -> int:
+    """Run `accelerate launch`, hand signals to its workers, and return their exit code.
+
+    Args:
+        config_file: Accelerate configuration.
+        arguments: Of `pipeline.train`.
+        run: Folder of the run, which tells whether a signal stopped it.
+    """
     from pipeline.training.run_folder import STOPPED_FILE
     from pipeline.training.signals import STOP_SIGNALS
 

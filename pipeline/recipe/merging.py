@@ -122,7 +122,8 @@ class MergeRecipe(_Fields):
     coefficients fitted to the tasks; `regmean` fits the outputs of every layer; the others trim
     the changes first."""
     weight: float | None = None
-    """Coefficient of every adapter without one of its own; unset means one over their number."""
+    """Coefficient of every adapter without one of its own; unset means one over their number, and
+    1 for `ties` and `dare_ties`, which average themselves."""
     density: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of entries that `ties`, `dare`, `dare_ties` and `magnitude` keep."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -175,7 +176,8 @@ class MergeRecipe(_Fields):
 
     def weights(self) -> dict[str, float]:
         """Return the coefficient of each adapter by name."""
-        default = 1 / len(self.adapters) if self.weight is None else self.weight
+        usual = 1.0 if self.method in ("ties", "dare_ties") else 1 / len(self.adapters)
+        default = usual if self.weight is None else self.weight
         return {
             source.name: default if source.weight is None else source.weight
             for source in self.adapters

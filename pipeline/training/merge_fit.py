@@ -46,7 +46,7 @@ class FitBatch:
     labels: Tensor
     """`[B, T]`, the answer's tokens at their own places, `IGNORE_INDEX` elsewhere."""
     choice_ids: Tensor | None = None
-    """`[K]`, the first token of each choice; for `entropy`."""
+    """`[K]`, the different first tokens of the choices; for `entropy`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

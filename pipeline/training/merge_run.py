@@ -272,9 +272,9 @@ class _Rows:
 def _first_ids(
     conversation: Conversation, tokenizer: PreTrainedTokenizerBase, choices: Sequence[str]
 ) -> torch.Tensor | None:
-    """Return the first token of each choice, or `None` where two begin alike."""
-    firsts = [ids[0] for ids in choice_ids(conversation, tokenizer, choices)]
-    return torch.tensor(firsts) if len(set(firsts)) == len(firsts) > 1 else None
+    """Return the first tokens of the choices; those that begin alike count as one choice."""
+    firsts = sorted({ids[0] for ids in choice_ids(conversation, tokenizer, choices)})
+    return torch.tensor(firsts) if len(firsts) > 1 else None
 
 
 def _padded(

@@ -23,16 +23,16 @@ def write_merged(
     *,
     experts: Sequence[Expert],
     record: Mapping[str, Json],
+    lora_alpha_per_rank: float = 1.0,
 ) -> None:
     """Write factors as a plain LoRA that any PEFT loads.
-
-    The scale is in the factors, so `lora_alpha` equals `r`, module by module.
 
     Args:
         modules: Factors by module name.
         folder: Made whole, or not at all; one that is there is replaced.
         experts: What was merged.
         record: What `merge.json` says besides the sources.
+        lora_alpha_per_rank: Scale that is taken out of the factors; 1 leaves it in them.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -46,14 +46,16 @@ def write_merged(
     tensors = {}
     for module, factors in modules.items():
         tensors[f"base_model.model.{module}.lora_A.weight"] = factors.A.contiguous()
-        tensors[f"base_model.model.{module}.lora_B.weight"] = factors.B.contiguous()
+        tensors[f"base_model.model.{module}.lora_B.weight"] = (
+            factors.B / lora_alpha_per_rank
+        ).contiguous()
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=usual,
-        lora_alpha=usual,
+        lora_alpha=usual * lora_alpha_per_rank,
         target_modules=sorted(ranks),
         rank_pattern=dict(pattern),
-        alpha_pattern=dict(pattern),
+        alpha_pattern={module: rank * lora_alpha_per_rank for module, rank in pattern.items()},
         base_model_name_or_path=experts[0].base.name or None,
         inference_mode=True,
     )

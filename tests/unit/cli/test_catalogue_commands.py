@@ -93,3 +93,20 @@ def test_a_recipe_with_an_unknown_task_is_found_by_check(tmp_path, capsys):
         main(["check", str(tmp_path)])
     assert caught.value.code == 2
     assert "Did you mean 'ncbi_disease'" in capsys.readouterr().err
+
+
+def test_recipes_for_stages_and_merging_are_checked_as_what_they_are(tmp_path, capsys):
+    stages = tmp_path / "stages.yaml"
+    stages.write_text(
+        "stages:\n  - {name: a, tasks: [chemprot]}\n  - {name: b, tasks: [no/such_task]}\n"
+        "training: {model_name_or_path: embedded}\noutput_dir: runs/x\n"
+    )
+    merging = tmp_path / "merging.yaml"
+    merging.write_text("adapters:\n  - {name: a, path: x, task: chemprott}\n")
+    with pytest.raises(SystemExit) as done:
+        main(["check", str(stages), str(merging)])
+    assert done.value.code == 2
+    printed = capsys.readouterr().err
+    assert "no task is named 'no/such_task'" in printed
+    assert "no task is named 'chemprott'" in printed
+    assert "2 recipes checked" in printed

@@ -1,0 +1,283 @@
+"""The study of merging on real rows: single-task experts, all methods, and joint training.
+
+    python -m benchmarks.studies.merging --data-root MIRROR --base BASE --runs RUNS [--only GROUP]
+
+Makes what is not there yet; `--only` makes one group of runs. When all are there, their numbers are
+written to `results/study_merging.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from eval.results import read_results
+from pipeline.cli.main import main as taskloom
+from pipeline.files import read_json, write_json
+from pipeline.train import main as train
+
+RESULTS = Path(__file__).parents[1] / "results" / "study_merging.json"
+TASKS = {
+    "snips": "snips_custom_intents",
+    "chemprot": "chemprot",
+    "promoter": "gue/prom_core_tata",
+    "factor": "gue/human_tf_0",
+}
+SEEDS = (1, 2, 3)
+NUM_STEPS = 80
+"""Of an expert; the joint run makes as many for every task."""
+MAX_ROWS = 150
+TRAINING: dict[str, Any] = {
+    "max_length": 384,
+    "decontaminate": "drop",
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "learning_rate": 5e-3,
+    "lr_scheduler_type": "linear",
+    "warmup_steps": 10,
+    "per_device_train_batch_size": 4,
+    "packing": True,
+    "loss_reduction": "example",
+    "logging_steps": 50,
+    "save_strategy": "no",
+    "bf16": True,
+}
+FIT = {"split": "validation", "num_prompts": 128, "batch_size": 8, "max_new_tokens": 12}
+LEARNED = {"num_steps": 40, "learning_rate": 2e-2}
+"""A fifth of the default's steps at four times its rate: one core."""
+NORMED = "weighted"
+"""Weights inverse to the norm of an adapter's change, as many do by hand."""
+METHODS: dict[str, dict[str, Any]] = {
+    "uniform": {"method": "linear"},
+    "weighted": {"method": "linear"},
+    "best_uniform": {"method": "best_uniform", "fit": {"objective": "supervised"}},
+    "svd": {"method": "linear", "rank": 16},
+    "ties": {"method": "ties", "density": 0.5},
+    "dare": {"method": "dare", "density": 0.5},
+    "dare_ties": {"method": "dare_ties", "density": 0.5},
+    "magnitude": {"method": "magnitude", "density": 0.5},
+    "regmean": {"method": "regmean", "fit": {"objective": "supervised"}},
+    "expert_kl_task": {
+        "method": "learned",
+        "fit": {"objective": "expert_kl", "granularity": "task", **LEARNED},
+    },
+    "expert_kl_block": {"method": "learned", "fit": {"objective": "expert_kl", **LEARNED}},
+    "entropy_block": {"method": "learned", "fit": {"objective": "entropy", **LEARNED}},
+    "supervised_block": {"method": "learned", "fit": {"objective": "supervised", **LEARNED}},
+}
+TRANSFER = "scalearn_uniform"
+"""One adapter per task, so no merge: what the experts' scales give each task by itself."""
+
+
+def main() -> int:
+    """Make what is asked for and not there yet; write the numbers when nothing is missing."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data-root", required=True, help="the mirror")
+    parser.add_argument("--base", required=True, help="folder of the base model")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--only", metavar="GROUP", choices=list(groups()))
+    options = parser.parse_args()
+    for group, names in groups().items():
+        if options.only in (None, group):
+            for name in names:
+                if not is_done(options.runs / name):
+                    Run(name, options.runs, options.data_root, options.base).make()
+    if all(is_done(options.runs / name) for names in groups().values() for name in names):
+        write_json(RESULTS, summary(options.runs))
+        print(f"numbers: {RESULTS}")
+    return 0
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the names of all runs by group, in an order in which each finds what it needs."""
+    found = {"base": ["base"]}
+    for seed in SEEDS:
+        found[f"experts-{seed}"] = [f"expert-{task}-{seed}" for task in TASKS]
+        found[f"merges-{seed}"] = [f"{method}-{seed}" for method in METHODS]
+        found[f"joint-{seed}"] = [f"joint-{seed}"]
+        found[f"transfers-{seed}"] = [f"{TRANSFER}-{task}-{seed}" for task in TASKS]
+    return found
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a run has been evaluated."""
+    return (folder / "done.json").is_file()
+
+
+class Run:
+    """One training or merge, and its evaluation."""
+
+    def __init__(self, name: str, runs: Path, data_root: str, base: str) -> None:
+        self.folder = runs / name
+        self.runs = runs
+        self.data_root = data_root
+        self.base = base
+        self.kind, _, rest = name.partition("-")
+        self.seed = int(name.rpartition("-")[2]) if rest else 0
+        self.task = rest.rpartition("-")[0]
+
+    def make(self) -> None:
+        """Make the adapter and evaluate it; written last is how long it took, and how large."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        forget_peak()
+        tasks = list(TASKS.values())
+        adapter: Path | None = self.folder / "adapter"
+        if self.kind == "base":
+            adapter = None
+        elif self.kind in {"expert", "joint"}:
+            tasks = [TASKS[self.task]] if self.task else tasks
+            self.train(tasks)
+        elif self.kind == TRANSFER:
+            tasks = [TASKS[self.task]]
+            recipe = self.merge_recipe("learned", {"fit": {**FIT, **LEARNED}})
+            options = ["--target", self.task, "--variant", "uniform", "--out", str(adapter)]
+            self.taskloom("transfer", str(recipe), *options)
+        else:
+            self.taskloom("merge", str(self.merge_recipe(self.kind, METHODS[self.kind])))
+        seconds = time.monotonic() - started
+        peak_mib = peak_kib() / 1024
+        options = ["--request", "choices", "--max-rows", str(MAX_ROWS), "--tasks", ",".join(tasks)]
+        options += [] if adapter is None else ["--adapter", str(adapter)]
+        self.taskloom("eval", self.base, *options, "--out", str(self.folder / "eval"))
+        found = {"seconds": round(seconds, 1), "peak_mib": round(peak_mib), "tasks": self.scores()}
+        write_json(self.folder / "done.json", found)
+
+    def train(self, tasks: list[str]) -> None:
+        """Train an adapter, for as many steps as each of its tasks would get alone."""
+        recipe = {
+            "model_name_or_path": self.base,
+            "data_root": self.data_root,
+            "tasks": tasks,
+            "output_dir": str(self.folder),
+            "overwrite_output_dir": True,
+            "max_steps": NUM_STEPS * len(tasks),
+            "mixture": {"policy": "uniform", "max_epochs_per_task": None},
+            "seed": self.seed,
+            **TRAINING,
+        }
+        path = self.runs / f"{self.folder.name}.yaml"
+        path.write_text(json.dumps(recipe))
+        if code := train([str(path)]):
+            sys.exit(code)
+
+    def merge_recipe(self, name: str, fields: dict[str, Any]) -> Path:
+        """Write the recipe of a merge of this seed's experts, and return its path."""
+        adapters = [
+            {
+                "name": short,
+                "path": str(self.runs / f"expert-{short}-{self.seed}" / "adapter"),
+                "task": task,
+            }
+            for short, task in TASKS.items()
+        ]
+        if name == NORMED:
+            norms = [change_norm(Path(str(each["path"]))) for each in adapters]
+            mean = statistics.fmean(norms)
+            for each, norm in zip(adapters, norms, strict=True):
+                each["weight"] = mean / norm / len(adapters)
+        recipe: dict[str, Any] = {"adapters": adapters, "seed": self.seed, **fields}
+        recipe["output_dir"] = str(self.folder / "adapter")
+        if "fit" in recipe:
+            recipe["fit"] = {"model_name_or_path": self.base, **FIT, **recipe["fit"]}
+        path = self.folder / "merge.yaml"
+        path.write_text(json.dumps(recipe))
+        return path
+
+    def taskloom(self, *arguments: str) -> None:
+        """Run a command, and stop at its mistakes."""
+        try:
+            taskloom(["--data-root", self.data_root, *arguments])
+        except SystemExit as ended:
+            if ended.code:
+                raise
+
+    def scores(self) -> dict[str, Any]:
+        """Return the headline number of every task, and its majority baseline."""
+        name = "base" if self.kind == "base" else "adapter"
+        found = {}
+        for task, entry in read_results(self.folder / "eval" / name)["tasks"].items():
+            majority = (entry["majority"] or {}).get("accuracy")
+            found[task] = {
+                **entry["metrics"]["accuracy"],
+                "majority": None if majority is None else majority["value"],
+                "num_rows": entry["num_rows"],
+            }
+        return found
+
+
+def forget_peak() -> None:
+    """Begin to measure the process's largest memory anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_kib() -> int:
+    """Return the process's largest memory since then."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def change_norm(adapter: Path) -> float:
+    """Return the Frobenius norm of all changes of an adapter."""
+    from pipeline.adapters.merging.factors import load_expert
+
+    modules = load_expert("one", adapter).modules.values()
+    return float(sum((each.B @ each.A).square().sum() for each in modules)) ** 0.5
+
+
+def summary(runs: Path) -> dict[str, Any]:
+    """Return all numbers by row of the table: per task and for the mean, over seeds."""
+    base = read_json(runs / "base" / "done.json")
+    rows = [row("base", [base])]
+    rows.append(row("experts", [joined(runs, "expert", seed) for seed in SEEDS]))
+    for name in (*METHODS, "joint"):
+        rows.append(row(name, [read_json(runs / f"{name}-{seed}" / "done.json") for seed in SEEDS]))
+    rows.append(row(TRANSFER, [joined(runs, TRANSFER, seed) for seed in SEEDS]))
+    majority = {task: each["majority"] for task, each in base["tasks"].items()}
+    return {
+        "schema_version": 1,
+        "tasks": TASKS,
+        "seeds": list(SEEDS),
+        "num_steps": NUM_STEPS,
+        "training": TRAINING,
+        "fit": FIT,
+        "methods": METHODS,
+        "majority": {**majority, "mean": statistics.fmean(majority.values())},
+        "rows": rows,
+    }
+
+
+def joined(runs: Path, kind: str, seed: int) -> dict[str, Any]:
+    """Return single-task runs of one seed as one: seconds add up, of memory the most counts."""
+    parts = [read_json(runs / f"{kind}-{task}-{seed}" / "done.json") for task in TASKS]
+    return {
+        "seconds": sum(part["seconds"] for part in parts),
+        "peak_mib": max(part["peak_mib"] for part in parts),
+        "tasks": {task: each for part in parts for task, each in part["tasks"].items()},
+    }
+
+
+def row(name: str, seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one row: mean and deviation over seeds, of each task and of their mean."""
+    by_seed = [{task: seed["tasks"][task]["value"] for task in TASKS.values()} for seed in seeds]
+    means = [statistics.fmean(each.values()) for each in by_seed]
+    return {
+        "name": name,
+        "mean": statistics.fmean(means),
+        "deviation": statistics.stdev(means) if len(means) > 1 else None,
+        "means_by_seed": means,
+        "tasks": {
+            task: statistics.fmean(each[task] for each in by_seed) for task in TASKS.values()
+        },
+        "seconds": statistics.median(seed["seconds"] for seed in seeds),
+        "peak_mib": max(seed["peak_mib"] for seed in seeds),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
