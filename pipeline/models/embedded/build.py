@@ -72,7 +72,7 @@ def build_embedded_base(
     tokenizer = build_embedded_tokenizer(settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model = LlamaForCausalLM(_config(settings, tokenizer))
+        model = LlamaForCausalLM(llama_config(settings, tokenizer))
     apply_structured_start(model, num_offsets=settings.num_offsets, seed=settings.seed)
     with _step_reporter(settings.num_steps, is_shown=progress) as on_step:
         train_base(model, tokenizer, settings, on_step=on_step)
@@ -90,7 +90,8 @@ def build_embedded_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     return build_tokenizer([*texts, *vocabulary_texts(seed + 1)], unspaced_words=(*WORDS, *ACTIONS))
 
 
-def _config(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def llama_config(settings: BaseSettings, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """Return the configuration of a base with this tokenizer."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden_size,

@@ -98,6 +98,11 @@ def _assemble(
     # `ignore_merges` takes a piece that is in the vocabulary as it is, without building it up.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([splitter, byte_level])
+    return finish_tokenizer(tokenizer)
+
+
+def finish_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """Return a byte-level `tokenizer` with the special tokens, DNA units and chat template."""
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
     dna_tokens = (DNA_OPEN, DNA_CLOSE, *DNA_UNITS)

@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -61,20 +61,36 @@ def train_base(
         settings: Schedule and batch size.
         on_step: Called after every step with its number, counted from 1, and its loss.
     """
+    train_on(model, exercise_batches(tokenizer, settings), settings, on_step=on_step)
+
+
+def train_on(
+    model: LlamaForCausalLM,
+    batches: Iterator[Batch],
+    settings: BaseSettings,
+    *,
+    on_step: Callable[[int, float], None],
+    in_bfloat16: bool = False,
+) -> None:
+    """Train `model` in place on the first `settings.num_steps` of `batches`.
+
+    Args:
+        model: Model in float32.
+        batches: What each step reads.
+        settings: Number of steps and learning rates.
+        on_step: Called after every step with its number, counted from 1, and its loss.
+        in_bfloat16: Compute the forward pass in bfloat16; weights and optimizer stay float32.
+    """
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
-    num_short_steps = int(settings.num_steps * settings.short_list_fraction)
-    short, long = (
-        _batches(tokenizer, settings, exercises(settings.seed + index, longest=longest))
-        for index, longest in enumerate((SHORT_LISTS, LONG_LISTS))
-    )
     model.train()
-    for step in range(settings.num_steps):
-        batch = next(short if step < num_short_steps else long)
+    for step, batch in enumerate(islice(batches, settings.num_steps)):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate_factor(step, settings)
-        loss = _weighted_loss(model, batch)
+        # Left after each pass, because autocast keeps its casts of the weights until then.
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=in_bfloat16):
+            loss = _weighted_loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         _keep_absent_rows(model, batch)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -119,6 +135,13 @@ def collate(group: list[EncodedExercise], *, pad_token_id: int, prompt_weight: f
     return batch
 
 
+def collate_texts(texts: list[list[int]], *, pad_token_id: int) -> Batch:
+    """Return token ids of texts as one right-padded batch in which every token is learned."""
+    return collate(
+        [EncodedExercise(ids, 0) for ids in texts], pad_token_id=pad_token_id, prompt_weight=1.0
+    )
+
+
 def _with_units(text: str) -> str:
     """Write every base of a DNA segment as the 3-mer that starts there; the last two alone."""
 
@@ -131,6 +154,16 @@ def _with_units(text: str) -> str:
         return "<dna>" + "".join(f"<dna_{kmer}>" for kmer in kmers) + "</dna>"
 
     return _DNA_SEGMENT.sub(units, text)
+
+
+def exercise_batches(tokenizer: PreTrainedTokenizerFast, settings: BaseSettings) -> Iterator[Batch]:
+    """Yield batches of exercises without end: short lists first, longer ones after."""
+    num_short_steps = int(settings.num_steps * settings.short_list_fraction)
+    short, long = (
+        _batches(tokenizer, settings, exercises(settings.seed + index, longest=longest))
+        for index, longest in enumerate((SHORT_LISTS, LONG_LISTS))
+    )
+    return chain(islice(short, num_short_steps), long)
 
 
 def _batches(
