@@ -7,11 +7,13 @@ import pytest
 
 from eval.metrics import metrics_of
 from eval.parsers import parse_answer
-from pipeline.annotations.catalogue import load_catalogue
+from pipeline.annotations.catalogue import builtin_folder, load_catalogue
 from pipeline.chat.shorten import shorten
 from pipeline.errors import SourceError
 from pipeline.examples import load_examples
 from pipeline.examples.golden import golden_examples
+from pipeline.mixture.schedule import MixtureSchedule
+from pipeline.recipe import load_recipe
 from pipeline.templates.styles import render_conversation
 from pipeline.types import ParseFailure, TaskExample
 
@@ -172,3 +174,30 @@ def test_data_in_the_promised_place_is_found(name, tmp_path, monkeypatch):
     for split in task.splits.present():
         examples = load_examples(task, split, data_root=tmp_path)
         assert len(examples) > 0
+
+
+def test_the_four_runs_of_the_study_differ_in_what_is_compared_alone():
+    folder = builtin_folder().parent / "recipes" / "box"
+    names = ("single_task", "multi_task", "multi_task_with_instruction", "few_shot")
+    single, multi, told, few = (load_recipe(folder / f"{name}.yaml", []) for name in names)
+    told_apart = {"run_name", "output_dir", "style", "few_shot"}
+    fields = [recipe.model_dump(exclude=told_apart) for recipe in (multi, told, few)]
+    assert fields[0] == fields[1] == fields[2]
+    assert [recipe.style for recipe in (single, multi, told, few)] == [
+        "no_instruction",
+        "no_instruction",
+        "box",
+        "box",
+    ]
+    assert [recipe.few_shot for recipe in (single, multi, told, few)] == [None, None, None, 32]
+    assert single.max_steps * len(multi.tasks) == multi.max_steps
+    own = {"tasks", "evaluation", "max_steps"}
+    assert single.model_dump(exclude=told_apart | own) == multi.model_dump(exclude=told_apart | own)
+
+
+def test_a_task_alone_reads_the_rows_that_it_has_in_the_mixture():
+    names, num_rows = ("box/NCBI", "box/HoC", "box/DDI", "box/Chemprot"), 1600
+    together = MixtureSchedule([1.0] * 4, [500, 400, 300, 200], seed=1, names=names)
+    tasks, rows = together.entries(0, num_rows)
+    alone = MixtureSchedule([1.0], [400], seed=1, names=names[1:2])
+    assert list(rows[tasks == 1]) == list(alone.entries(0, num_rows // 4)[1])
