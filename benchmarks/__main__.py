@@ -17,6 +17,7 @@ from benchmarks import (
     bench_dna,
     bench_eval,
     bench_memory,
+    bench_merging,
     bench_normalise,
     bench_train,
 )
@@ -25,6 +26,7 @@ from benchmarks.peer_environment import PEER_PYTHON
 BENCHMARKS = {
     "normalise": bench_normalise.main,
     "memory": bench_memory.main,
+    "merging": bench_merging.main,
     "batches": bench_batches.main,
     "box": bench_box.main,
     "dna": bench_dna.main,

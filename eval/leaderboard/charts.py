@@ -130,6 +130,34 @@ def curve_chart(curve: Curve, name: str) -> Html:
     )
 
 
+def edge_chart(task: str, values: Sequence[float], weights: Sequence[float]) -> Html:
+    """Return a small chart of one task's score along an edge, from 0 to the highest score."""
+    highest = max(*values, 0.0) or 1.0
+    points = [(weight, max(value, 0.0)) for weight, value in zip(weights, values, strict=True)]
+    change = f"{100 * values[0]:.1f} → {100 * values[-1]:.1f}"
+    middle = f"0 to {100 * highest:.1f}"
+    lines = [
+        element("line", x1=0, x2=_CURVE_WIDTH, y1=y, y2=y)
+        for y in (0, _CURVE_HEIGHT / 2, _CURVE_HEIGHT)
+    ]
+    path = _path(tuple((100 * weight, value) for weight, value in points), 0, 100, highest)
+    return element(
+        "div",
+        element("p", element("span", task), element("span", change, class_="number quiet")),
+        element(
+            "svg",
+            *lines,
+            element("polyline", points=path, class_="validation"),
+            viewBox=f"0 0 {_CURVE_WIDTH:.0f} {_CURVE_HEIGHT:.0f}",
+            preserveAspectRatio="none",
+            role="img",
+            aria_label=f"{task}: " + ", ".join(f"{100 * value:.1f}" for value in values),
+        ),
+        element("p", element("span", middle), class_="axis number"),
+        class_="curve",
+    )
+
+
 def _path(points: Points, first_step: float, last_step: float, highest: float) -> str:
     width = max(last_step - first_step, 1.0)
     places = (

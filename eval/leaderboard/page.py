@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.leaderboard.board import Leaderboard, Run, display_name
-from eval.leaderboard.charts import bar_track, colours, curve_chart, dot
+from eval.leaderboard.charts import bar_track, colours, curve_chart, dot, edge_chart
 from eval.leaderboard.curves import TrainingCurves
 from eval.leaderboard.details import TaskDetails
+from eval.leaderboard.edges import Edge
 from eval.leaderboard.extra_sections import extra_sections
 from eval.leaderboard.extras import Extras
 from eval.leaderboard.markup import Html, element
@@ -33,6 +34,7 @@ def build_page(
     extras: Extras,
     *,
     routing: Sequence[RoutingReport] = (),
+    edges: Sequence[Edge] = (),
 ) -> str:
     """Return the page as HTML text."""
     colour = colours(board.runs)
@@ -46,6 +48,7 @@ def build_page(
             tasks_section(board, details, colour),
             *(_curves_section(item, board) for item in curves),
             *(routing_section(item) for item in routing),
+            *(_edge_section(edge) for edge in edges),
             _method_section(board, colour),
         ),
         _foot(),
@@ -157,6 +160,28 @@ def _curves_section(item: TrainingCurves, board: Leaderboard) -> Html:
         element(
             "div",
             *(curve_chart(curve, names.get(curve.task, curve.task)) for curve in item.curves),
+            class_="curves",
+        ),
+    )
+
+
+def _edge_section(edge: Edge) -> Html:
+    words = (
+        f"Averages of the changes of both adapters, from {edge.first} at the left to {edge.second} "
+        f"at the right, {len(edge.weights)} points. {100 * edge.monotone_share():.0f} % of the "
+        "steps towards an adapter do not lower the score of its task."
+    )
+    return element(
+        "section",
+        element(
+            "div",
+            element("h2", f"Edge from {edge.first} to {edge.second}"),
+            element("p", words, class_="quiet"),
+            class_="section-head",
+        ),
+        element(
+            "div",
+            *(edge_chart(task, values, edge.weights) for task, values in edge.scores.items()),
             class_="curves",
         ),
     )

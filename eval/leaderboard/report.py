@@ -9,6 +9,7 @@ from eval.leaderboard.board import Leaderboard
 from eval.leaderboard.curves import find_curves
 from eval.leaderboard.details import build_details
 from eval.leaderboard.differences import Differences
+from eval.leaderboard.edges import find_edges
 from eval.leaderboard.extras import build_extras
 from eval.leaderboard.page import build_page
 from eval.leaderboard.references import Reference
@@ -45,7 +46,9 @@ def write_leaderboard(
     """
     extras = build_extras(board, references, differences)
     curves, routing = find_curves(board.runs), find_routing(board.runs)
-    page = build_page(board, build_details(board), curves, extras, routing=routing)
+    page = build_page(
+        board, build_details(board), curves, extras, routing=routing, edges=find_edges(board.runs)
+    )
     write_json(folder / JSON_NAME, board.to_json() | extras.to_json())
     write_text(folder / CSV_NAME, leaderboard_csv(board))
     write_text(folder / REPORT_NAME, page)

@@ -170,7 +170,7 @@ def _job(
             hint="Let the server load it, and name it with --served-model",
         )
     names = [name.strip() for name in options["tasks"].split(",") if name.strip()]
-    job = _job_of_options(
+    job = job_of_options(
         model,
         names,
         settings,
@@ -273,9 +273,15 @@ def _loading_options(recipe: Recipe) -> dict[str, object]:
     return {name: getattr(recipe, name) for name in names}
 
 
-def _job_of_options(
+def job_of_options(
     model: str, names: list[str], settings: Settings, *, split: Split, adapter: Path | None
 ) -> Job:
+    """Return the evaluation of a model on tasks, all else as usual.
+
+    Raises:
+        AnnotationError: A task is unknown or has no such split.
+        SourceError: Its data cannot be read.
+    """
     from pipeline.cli.eval_tasks import build_eval_tasks, data_root_kind
     from pipeline.sources.data_root import resolve_data_root
 

@@ -63,19 +63,52 @@ def prefer(
     context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="Merge recipe that names the adapters.")],
     *,
-    weights: Annotated[str, typer.Option(help="Preferences that add up to 1: a=0.7,b=0.3.")],
-    out: Annotated[Path, typer.Option(help="Folder of the adapter.")],
+    weights: Annotated[
+        str | None, typer.Option(help="Preferences that add up to 1: a=0.7,b=0.3.")
+    ] = None,
+    edge: Annotated[
+        str | None, typer.Option(help="Two adapters: evaluate averages from one to the other.")
+    ] = None,
+    points: Annotated[int, typer.Option(min=2, help="With --edge: averages, ends included.")] = 5,
+    max_rows: Annotated[
+        int | None, typer.Option(min=1, help="With --edge: rows per task, sampled.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the adapter, or of the edge.")],
 ) -> None:
     """Make the adapter of a preference over tasks, without a training step.
 
-    The changes of the weights are averaged by the preferences (IBCL, arXiv:2305.14782).
+    The changes of the weights are averaged by the preferences (IBCL, arXiv:2305.14782). Nothing
+    says that an average is good at either task: --edge evaluates the averages of two adapters on
+    the tasks of both, and draws the curves into the report.
 
     Examples:
         taskloom prefer recipes/merging/two_runs.yaml --weights ner=0.7,qa=0.3 --out preferred
+        taskloom prefer recipes/merging/two_runs.yaml --edge ner,qa --points 5 --out edge
     """
     from pipeline.recipe.merging import load_merge_recipe
 
+    if (weights is None) == (edge is None):
+        raise RecipeError(
+            "REC020",
+            "got both or neither of --weights and --edge",
+            where="command line",
+            hint="Give one of them",
+        )
     loaded = load_merge_recipe(recipe)
+    if edge is not None or weights is None:
+        from pipeline.cli.edge import show_edge
+        from pipeline.models.quiet import quiet_libraries
+
+        quiet_libraries()
+        show_edge(
+            loaded,
+            edge or "",
+            settings_of(context),
+            num_points=points,
+            max_rows=max_rows,
+            out=out,
+        )
+        return
     names = [source.name for source in loaded.adapters]
     chosen = _read_preferences(weights, names)
     sources = tuple(

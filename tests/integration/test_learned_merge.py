@@ -231,3 +231,49 @@ def test_a_merge_of_adapters_that_changed_since_is_not_made_again(place, capsys)
     (place / "merged/merge.json").write_text("{}")
     assert replay(place) == 2
     assert "ADP025" in capsys.readouterr().err
+
+
+def prefer(place: Path, *options: str) -> int:
+    path = place / "merge.yaml"
+    recipe = recipe_of(place)
+    recipe["adapters"][1]["task"] = "tiny/hue"
+    path.write_text(json.dumps(recipe))
+    colour = (place / "annotations/general/colour.yaml").read_text()
+    (place / "annotations/general/hue.yaml").write_text(
+        colour.replace("tiny/colour", "tiny/hue", 1)
+    )
+    common = ["--data-root", str(place / "mirror"), "--annotations", str(place / "annotations")]
+    with pytest.raises(SystemExit) as done:
+        main([*common, "prefer", str(path), *options, "--out", str(place / "edge")])
+    return int(done.value.code or 0)
+
+
+def test_an_edge_is_evaluated_without_training_and_drawn_into_the_report(place, monkeypatch):
+    def train(*args, **kwargs):
+        raise AssertionError("a preference takes no optimizer step")
+
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", train)
+    assert prefer(place, "--edge", "colour,other", "--points", "3", "--max-rows", "3") == 0
+    edge = json.loads((place / "edge/edge.json").read_text())
+    assert edge["weights"] == [0.0, 0.5, 1.0]
+    assert set(edge["scores"]) == {"tiny/colour", "tiny/hue"}
+    page = (place / "edge/report.html").read_text()
+    assert "Edge from colour to other" in page
+    weights = "adapter_model.safetensors"
+    middle = load_adapter(load_model(str(place / "base")), place / "edge/other-0.500/adapter")
+    assert middle.peft_config["default"].r == 4
+    assert (place / "edge/other-0.000/adapter" / weights).is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--edge", "colour,otter"], "other"),
+        (["--edge", "colour,colour"], "Write two names"),
+        (["--edge", "colour,other", "--weights", "colour=1"], "Give one of them"),
+        ([], "Give one of them"),
+    ],
+)
+def test_an_edge_needs_two_adapters(options, message, place, capsys):
+    assert prefer(place, *options) == 2
+    assert message in capsys.readouterr().err
