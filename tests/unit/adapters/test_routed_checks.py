@@ -5,6 +5,8 @@ Formulas against a token-by-token reference, against PEFT's LoRA, and invariance
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -445,3 +447,40 @@ def test_active_task_equals_task_ids_of_every_token(name):
         with active_task(adapted, task):
             found = adapted(input_ids=INPUT_IDS).logits
         assert torch.equal(found, logits_of(adapted, tasks=torch.full_like(TASK_IDS, number)))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_check_09_padding_changes_no_logits_of_other_tokens(name):
+    adapted = variant(name).eval()
+    alone = logits_of(adapted, ids=INPUT_IDS[:1, :7], tasks=TASK_IDS[:1, :7])
+    mask = (torch.arange(12) < 7).long()[None]
+    padded = logits_of(adapted, ids=INPUT_IDS[:1], tasks=TASK_IDS[:1], attention_mask=mask)
+    assert torch.allclose(padded[:, :7], alone, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_check_30_a_step_costs_at_most_a_quarter_more_than_one_of_lora():
+    x = torch.randn(512, 1024, requires_grad=True)
+    options = {"r": 64, "target_modules": ["0"]}
+    layers = [
+        get_peft_model(nn.Sequential(nn.Linear(1024, 1024)), config)
+        for config in (
+            LoraConfig(init_lora_weights=False, **options),
+            build_config("smora", num_active_ranks=8, task_type=None, **options),
+        )
+    ]
+
+    def seconds(layer: nn.Module) -> float:
+        started = time.process_time()
+        layer(x).sum().backward()
+        return time.process_time() - started
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        # In turns, and the least of each: other work on the machine hits both alike.
+        rounds = [[seconds(layer.train()) for layer in layers] for _ in range(12)]
+    finally:
+        torch.set_num_threads(threads)
+    lora, smora = (min(each) for each in zip(*rounds, strict=True))
+    assert smora <= 1.25 * lora
