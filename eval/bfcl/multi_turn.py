@@ -22,8 +22,10 @@ from eval.bfcl.result_files import CategoryScore, ConversationResults
 from eval.bfcl.simulator import Simulator
 from eval.bfcl.simulator_server import MODULES
 from pipeline.errors import EvalError, ParseError
+from pipeline.functions.bfcl_hints import with_language_hints
 from pipeline.functions.calls import specs_from_json
 from pipeline.functions.dialects import parse_calls
+from pipeline.templates.bfcl import prompting_mode
 from pipeline.types import Conversation, FunctionCall, FunctionSpec, Json, Message, Role
 
 MAX_STEPS = 20
@@ -46,8 +48,9 @@ class Dialogue:
     id: str
     turns: tuple[tuple[Message, ...], ...]
     """What the user (and in the first turn maybe the system) says at the start of each turn."""
-    functions: tuple[FunctionSpec, ...]
-    held_back: Mapping[int, tuple[FunctionSpec, ...]]
+    functions: tuple[Json, ...]
+    """Specs in BFCL's own form, with its hints."""
+    held_back: Mapping[int, tuple[Json, ...]]
     """Functions that become available only with a turn."""
     scenario: Mapping[str, Json]
     ground_truth: tuple[tuple[str, ...], ...]
@@ -58,7 +61,9 @@ class _Progress:
     dialogue: Dialogue
     messages: list[Message] = field(default_factory=list)
     functions: list[FunctionSpec] = field(default_factory=list)
+    """Given to the chat template; none in prompting mode."""
     answers: list[list[str]] = field(default_factory=list)
+    is_prompting: bool = False
     is_over: bool = False
 
 
@@ -96,6 +101,7 @@ def converse(
     simulator: Simulator,
     *,
     output_format: str = ANY_FORMAT,
+    is_prompting: bool = False,
     max_new_tokens: int = 512,
     on_over: Callable[[int], None] | None = None,
 ) -> dict[str, list[list[str]]]:
@@ -107,6 +113,8 @@ def converse(
         simulator: Runs the calls.
         output_format: How calls are read from answers: `any`, or a name in
             `eval.bfcl.decode.FORMATS`.
+        is_prompting: Functions and form of calls stand in the official system prompt, and the
+            model sees its own words again; otherwise both are left to its chat template.
         max_new_tokens: Limit of one answer.
         on_over: Told after each step how many conversations it ended.
 
@@ -117,10 +125,10 @@ def converse(
     Raises:
         EvalError: `BFC114`, the simulated APIs failed.
     """
-    running = [_start(dialogue) for dialogue in dialogues]
+    running = [_Progress(dialogue=dialogue, is_prompting=is_prompting) for dialogue in dialogues]
     for each in running:
         simulator.open(each.dialogue.id, each.dialogue.scenario)
-        _next_turn(each)
+        _start(each)
     while active := [each for each in running if not each.is_over]:
         texts = _ask(backend, [_conversation(each) for each in active], max_new_tokens)
         for each, text in zip(active, texts, strict=True):
@@ -197,13 +205,13 @@ def _dialogue(
     documents: Mapping[str, Sequence[Json]],
     is_long: bool,
 ) -> Dialogue:
-    every = {
-        spec.name: spec
-        for api in row["involved_classes"]
-        for spec in specs_from_json(list(documents[api]))
-    }
+    docs = [
+        cast("dict[str, Json]", doc) for api in row["involved_classes"] for doc in documents[api]
+    ]
+    by_name = {doc["name"]: doc for doc in docs}
     missed = {int(turn): names for turn, names in row.get("missed_function", {}).items()}
     hidden = {name for names in missed.values() for name in names}
+    shown: list[Json] = [doc for doc in docs if doc["name"] not in hidden]
     scenario: dict[str, Json] = {
         "classes": row["involved_classes"],
         "initial_config": row["initial_config"],
@@ -217,9 +225,9 @@ def _dialogue(
             )
             for turn in row["question"]
         ),
-        functions=tuple(spec for name, spec in every.items() if name not in hidden),
+        functions=tuple(with_language_hints(shown, row["id"])),
         held_back={
-            turn: tuple(every[name] for name in names if name in every)
+            turn: tuple(by_name[name] for name in names if name in by_name)
             for turn, names in missed.items()
         },
         scenario=scenario,
@@ -227,8 +235,13 @@ def _dialogue(
     )
 
 
-def _start(dialogue: Dialogue) -> _Progress:
-    return _Progress(dialogue=dialogue, functions=list(dialogue.functions))
+def _start(state: _Progress) -> None:
+    functions = [*state.dialogue.functions]
+    if state.is_prompting:
+        state.messages.append(Message(role="system", content=prompting_mode(functions)))
+    else:
+        state.functions.extend(specs_from_json(functions))
+    _next_turn(state)
 
 
 def _next_turn(state: _Progress) -> None:
@@ -239,10 +252,21 @@ def _next_turn(state: _Progress) -> None:
     state.answers.append([])
     more = state.dialogue.held_back.get(number)
     if more is None:
-        state.messages.extend(state.dialogue.turns[number])
+        for message in state.dialogue.turns[number]:
+            _say(state, message)
+    elif state.is_prompting:
+        state.messages.append(Message(role="user", content=f"{[*more]}\n{MORE_FUNCTIONS}"))
     else:
-        state.functions.extend(more)
+        state.functions.extend(specs_from_json([*more]))
         state.messages.append(Message(role="user", content=MORE_FUNCTIONS))
+
+
+def _say(state: _Progress, message: Message) -> None:
+    """Add a message; a system message joins the prompt that stands before it."""
+    if message.role == "system" and state.messages and state.messages[-1].role == "system":
+        prompt = state.messages.pop()
+        message = Message(role="system", content=f"{prompt.content}\n\n{message.content}")
+    state.messages.append(message)
 
 
 def _conversation(state: _Progress) -> Conversation:
@@ -275,17 +299,12 @@ def _take(state: _Progress, text: str, simulator: Simulator, output_format: str)
         _next_turn(state)
         return
     results = simulator.call(state.dialogue.id, calls)
-    state.messages.append(_called(text, output_format))
+    is_raw = state.is_prompting or output_format == "python_call"
+    parsed = () if is_raw else tuple(_parse(text))
+    # What the template cannot write as calls stays in the model's own words.
+    said = Message(role="assistant", tool_calls=parsed, content="" if parsed else text)
+    state.messages.append(said)
     for call, result in zip(calls, results, strict=True):
         state.messages.append(Message(role="tool", name=call.split("(")[0], content=result))
     if len(state.answers[-1]) > MAX_STEPS:
         state.is_over = True
-
-
-def _called(text: str, output_format: str) -> Message:
-    """Return an answer with calls as the model sees it again: as its template writes calls.
-
-    Python text is prompting mode, where the model sees its own words.
-    """
-    calls = () if output_format == "python_call" else tuple(_parse(text))
-    return Message(role="assistant", tool_calls=calls, content="" if calls else text)

@@ -223,6 +223,12 @@ def converse(
     output_format: Annotated[
         str, typer.Option("--format", help="How calls are read: any, or a format of `score`.")
     ] = "any",
+    prompting: Annotated[
+        bool,
+        typer.Option(
+            "--prompting", help="Functions in the official system prompt, not the chat template."
+        ),
+    ] = False,
     python: PythonPath = None,
 ) -> None:
     """Drive a model through the conversations of several turns and score them.
@@ -252,6 +258,7 @@ def converse(
                 backend,
                 simulator,
                 output_format=output_format,
+                is_prompting=prompting,
                 max_new_tokens=max_new_tokens,
                 on_over=partial(progress.advance, name),
             )

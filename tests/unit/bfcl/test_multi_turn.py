@@ -167,6 +167,32 @@ def test_a_model_is_asked_until_it_answers_without_a_call(data_root, simulator):
     ]
 
 
+def test_in_prompting_mode_functions_and_answers_are_words(data_root, simulator):
+    (dialogue,) = load_dialogues(data_root, "multi_turn_miss_func")
+    backend = Script(["[put(word='a')]", "Done.", "What?", "[look()]", "It is."])
+    answers = converse(
+        [dialogue], backend, simulator, output_format="python_call", is_prompting=True
+    )[dialogue.id]
+    assert check_dialogue(dialogue, answers, simulator, output_format="python_call") is None
+    assert all(asked.tools == () for asked in backend.asked)
+    system, *said = backend.asked[-1].messages[:-1]
+    shown = system.content[system.content.index("\n[\n") :]
+    assert [doc["name"] for doc in json.loads(shown)] == ["put"]
+    assert json.loads(shown)[0]["description"] == (
+        "Puts. Note that the provided function is in Python 3 syntax."
+    )
+    assert [(message.role, message.content) for message in said] == [
+        ("user", "Put a."),
+        ("assistant", "[put(word='a')]"),
+        ("tool", '{"count": 2}'),
+        ("assistant", "Done."),
+        ("assistant", "What?"),
+        ("user", f"{[SPECS[1]]}\n{MORE_FUNCTIONS}"),
+        ("assistant", "[look()]"),
+        ("tool", "['x', 'a']"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("answers", "error_type"),
     [
