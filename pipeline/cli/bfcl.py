@@ -269,7 +269,7 @@ def converse(
             ]
             accuracies[name] = errors.count(None) / len(rows)
             progress.finish(name, f"{accuracies[name]:.1%}")
-    _print_row(accuracies)
+    _print_row(accuracies, {name: len(rows) for name, rows in dialogues.items()})
     if max_rows is not None:
         stderr.print(f"Only the first {max_rows} rows of each category were run", soft_wrap=True)
 

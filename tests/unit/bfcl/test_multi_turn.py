@@ -23,6 +23,7 @@ from eval.bfcl.multi_turn import (
 from eval.bfcl.official import ensure_environment
 from eval.bfcl.result_files import read_conversations, result_path, write_results
 from eval.bfcl.simulator import Simulator
+from pipeline.cli.main import main
 from pipeline.errors import EvalError
 from pipeline.files import cache_root
 from pipeline.types import Prediction
@@ -222,6 +223,21 @@ def test_result_files_of_conversations_are_scored_with_all_rows_in_the_denominat
         assert (score.num_rows, score.num_correct, score.num_missing) == counts
     with pytest.raises(EvalError, match=r"has no row 'other'.*BFC106"):
         score_conversations({category: {"other": []}}, data_root, simulator)
+
+
+@pytest.mark.usefixtures("simulator")
+def test_the_command_prints_how_many_rows_were_run(data_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.cli.bfcl._load_backend", lambda *_: Script([""] * 3))
+    where = ["--python", sys.executable, "--categories", "multi_turn_miss_func"]
+    command = ["--data-root", str(data_root), "bfcl", "converse", "model", str(tmp_path), *where]
+    with pytest.raises(SystemExit) as done:
+        main([*command, "--model", "me/a", "--max-rows", "1"])
+    assert done.value.code == 0
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if "miss_func │" in each)
+    assert "1 of 200" in line
+    assert read_conversations(tmp_path, "me/a") == {
+        "multi_turn_miss_func": {"multi_turn_miss_func_0": [[""], [""], [""]]}
+    }
 
 
 @pytest.mark.parametrize("result", ["text", [["a"], "b"], [["a", 1]], None])
