@@ -68,6 +68,23 @@ _CATEGORIES = (
 CATEGORIES: dict[str, Category] = {category.name: category for category in _CATEGORIES}
 """The scoring categories by name, 5,106 rows."""
 
+NOT_COUNTED: dict[str, str] = {
+    "format_sensitivity": "format_sensitivity",
+    **dict.fromkeys(
+        (
+            "exec_simple",
+            "exec_multiple",
+            "exec_parallel",
+            "exec_parallel_multiple",
+            "rest",
+            "sql",
+            "chatable",
+        ),
+        "retired",
+    ),
+}
+"""Names that stand in no score of v4, and why."""
+
 SCORED_CATEGORIES = tuple(name for name, item in CATEGORIES.items() if item.is_scored_here)
 """Names of the categories that this package scores."""
 

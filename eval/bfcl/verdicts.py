@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from eval.bfcl.categories import DATA_VERSION, Category, Language, find_category, scored_category
+from eval.bfcl.categories import (
+    DATA_VERSION,
+    NOT_COUNTED,
+    Category,
+    Language,
+    find_category,
+    scored_category,
+)
 from eval.bfcl.checker import check_calls
 from eval.bfcl.constant_text import Value
 from eval.bfcl.data import FOLDER, BfclData
@@ -109,12 +116,15 @@ def verdict(row: Mapping[str, Any], data: BfclData) -> dict[str, Json]:
 
     Returns:
         `{"verdict": bool, "error_type": str | None}`. In a category that is not scored here the
-        verdict is `None` and the error type `not_scored:<scoring>`.
+        verdict is `None` and the error type `not_scored:<scoring>`; `<scoring>` is
+        `format_sensitivity` or `retired` for what is in no score of v4.
 
     Raises:
         EvalError: The row is malformed, or its category, id or format is unknown.
     """
     _check_row(row)
+    if row["category"] in NOT_COUNTED:
+        return {"verdict": None, "error_type": f"{NOT_SCORED}:{NOT_COUNTED[row['category']]}"}
     category = find_category(row["category"])
     if not category.is_scored_here:
         return {"verdict": None, "error_type": f"{NOT_SCORED}:{category.scoring}"}

@@ -82,6 +82,8 @@ def row(category="simple_python", output="[add(a=1)]", **changes):
             (True, None),
         ),
         (row("multi_turn_base", "x"), (None, "not_scored:multi_turn")),
+        (row("format_sensitivity", "x"), (None, "not_scored:format_sensitivity")),
+        (row("exec_simple", "x"), (None, "not_scored:retired")),
     ],
 )
 def test_a_row_gets_the_official_verdict_or_is_named_as_not_scored(given, expected, data_root):
