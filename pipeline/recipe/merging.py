@@ -62,6 +62,8 @@ class FitFields(_Fields):
 
     model_name_or_path: Annotated[str, Field(min_length=1)]
     """The base of the adapters: `embedded`, a folder, or a hub id."""
+    load_in_4bit: bool = False
+    """Keep the base's weights in 4 bits (needs bitsandbytes)."""
     objective: FitObjective = "expert_kl"
     """`expert_kl` imitates each adapter on its own task; `supervised` fits gold answers; `entropy`
     is AdaMerging's. The first and the last use no labels. `regmean` reads the same rows."""

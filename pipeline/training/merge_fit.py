@@ -258,10 +258,10 @@ def _choice_log_probs(model: nn.Module, name: str, batch: FitBatch) -> Tensor:
             where=name,
             hint="Use the objective expert_kl",
         )
-    rows, places = _first_answer_places(batch)
-    logits_BTV = _logits(model, batch)
-    choice_logits_BK = logits_BTV[rows, places - 1][:, batch.choice_ids].float()
-    return functional.log_softmax(choice_logits_BK, dim=-1)
+    is_answer_BT = batch.labels != IGNORE_INDEX
+    is_first_BT = is_answer_BT & (is_answer_BT.cumsum(dim=1) == 1)
+    logits_BV = _logits_before(model, batch, is_first_BT)
+    return functional.log_softmax(logits_BV[:, batch.choice_ids].float(), dim=-1)
 
 
 _OBJECTIVES: Mapping[Objective, Callable[[nn.Module, Mixer, str, FitBatch], Tensor]] = {
@@ -271,19 +271,25 @@ _OBJECTIVES: Mapping[Objective, Callable[[nn.Module, Mixer, str, FitBatch], Tens
 }
 
 
-def _logits(model: nn.Module, batch: FitBatch) -> Tensor:
-    outputs = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-    logits: Tensor = outputs.logits
-    return logits
-
-
 def _answer_log_probs(model: nn.Module, batch: FitBatch) -> Tensor:
     """Return log-probabilities `[N, V]` at the places that predict answer tokens."""
-    logits_BSV = _logits(model, batch)[:, :-1]
-    is_answer_BS = batch.labels[:, 1:] != IGNORE_INDEX
-    return functional.log_softmax(logits_BSV[is_answer_BS].float(), dim=-1)
+    logits_NV = _logits_before(model, batch, batch.labels != IGNORE_INDEX)
+    return functional.log_softmax(logits_NV.float(), dim=-1)
 
 
-def _first_answer_places(batch: FitBatch) -> tuple[Tensor, Tensor]:
-    is_answer_BT = batch.labels != IGNORE_INDEX
-    return torch.arange(len(batch.labels)), is_answer_BT.float().argmax(dim=1)
+def _logits_before(model: nn.Module, batch: FitBatch, is_wanted_BT: Tensor) -> Tensor:
+    """Return the logits `[N, V]` that predict the marked tokens.
+
+    The head, the largest part of a pass where the vocabulary is large, skips places at which no
+    row has a marked token.
+    """
+    is_wanted_BS = is_wanted_BT[:, 1:]
+    places_P = is_wanted_BS.any(dim=0).nonzero().flatten()
+    outputs = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        use_cache=False,
+        logits_to_keep=places_P,
+    )
+    logits_BPV: Tensor = outputs.logits
+    return logits_BPV[is_wanted_BS[:, places_P]]

@@ -70,7 +70,7 @@ def fit_merge(
     fit = recipe.fit
     assert fit is not None
     source = resolve_model(fit.model_name_or_path)
-    model = load_model(source, device=current_device())
+    model = load_model(source, device=current_device(), load_in_4bit=fit.load_in_4bit)
     init = 1 / len(experts) if fit.init is None else fit.init
     granularity = fit.granularity if recipe.method == "learned" else "task"
     mixer = Mixer(model, experts, granularity=granularity, init=init)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import merge_utils
 from safetensors.torch import load_file, save_file
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
@@ -176,6 +177,16 @@ def test_rules_at_full_density_are_the_plain_sum_or_mean():
         )
         for module, factors in plain.items():
             assert torch.allclose(delta(merged[module].factors), delta(factors), atol=1e-4)
+
+
+@pytest.mark.parametrize(("density", "weight"), [(0.5, 1.0), (0.2, 0.3), (1.0, 1.0)])
+def test_ties_and_magnitude_agree_with_pefts_rules_on_whole_changes(density, weight):
+    changes = torch.randn(3, 20, 30, generator=torch.Generator().manual_seed(5))
+    weights = torch.full((3,), weight)
+    for rule, theirs in (("ties", merge_utils.ties), ("magnitude", merge_utils.magnitude_prune)):
+        expected = theirs(list(changes), weights, density)
+        merged = RULES[rule](changes, weights, density, GENERATOR)
+        assert torch.allclose(merged, expected, atol=1e-6), rule
 
 
 def run(arguments: list[str]) -> int:

@@ -160,3 +160,25 @@ def test_a_module_that_the_model_lacks_is_named():
     del model.layers[1]
     with pytest.raises(AdapterError, match=r"no module layers\.1\.down.*ADP024"):
         Mixer(model, EXPERTS)
+
+
+def test_the_base_may_be_in_4_bits_and_coefficients_still_learn():
+    bnb = pytest.importorskip("bitsandbytes")
+    torch.manual_seed(0)
+    model = nn.Module()
+    # As wide as the smallest layer that every processor's 4-bit kernel takes.
+    model.layers = nn.ModuleList([bnb.nn.Linear4bit(128, 128, bias=False, quant_type="nf4")])
+    model.to("cpu").eval()
+    x = torch.randn(4, 128)
+    before = model.layers[0](x)
+    factors = Factors(torch.randn(2, 128), torch.randn(128, 2))
+    one = Expert(name="a", folder=Path("a"), modules={"layers.0": factors},
+                 base=BaseFingerprint("b"), weights_sha256="")  # fmt: skip
+    mixer = Mixer(model, [one], granularity="task", init=0.5)
+    out = model.layers[0](x)
+    expected = before + 0.5 * (x @ factors.A.T @ factors.B.T)
+    assert torch.allclose(out, expected, rtol=1e-2, atol=1e-2)
+    out.square().sum().backward()
+    assert float(mixer.coefficients["all"].grad) > 0
+    mixer.restore()
+    assert torch.equal(model.layers[0](x), before)
