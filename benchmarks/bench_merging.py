@@ -1,8 +1,8 @@
 """Time and peak memory of merging 8 adapters of rank 16 of a base of 1.2 billion weights.
 
 Random factors in the shapes of a Llama of 16 layers, hidden size 2048. Each case is a new process;
-making the adapters is not measured. A rule is measured on one of the largest modules, since rules
-take the modules one after the other. Learning is one step on two tasks, 8 rows of 64 tokens, base in bfloat16.
+making the adapters is not measured. Rules are measured on one layer, since they take the layers
+one after the other. Learning is one step on two tasks, 8 rows of 64 tokens, base in bfloat16.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LINEAR = {
 CASES = {
     "exact sum": {"method": "linear"},
     "sum cut to rank 16": {"method": "linear", "rank": RANK},
-    "ties, largest module": {"method": "ties"},
+    "ties, one layer": {"method": "ties"},
     "one learning step": None,
 }
 
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def make_adapters(folder: Path) -> None:
-    """Write adapters of all modules, and of one of the largest alone."""
+    """Write adapters of all layers, and of the first one alone."""
     for number in range(NUM_ADAPTERS):
         torch.manual_seed(number)
         modules = {
@@ -93,14 +93,13 @@ def make_adapters(folder: Path) -> None:
             name="random", folder=folder, modules={}, base=BaseFingerprint("1b"), weights_sha256=""
         )
         write_merged(modules, folder / f"all-{number}", experts=[source], record={})
-        name = "model.layers.0.mlp.down_proj"
-        largest = folder / f"largest-{number}"
-        write_merged({name: modules[name]}, largest, experts=[source], record={})
+        first = {name: each for name, each in modules.items() if ".layers.0." in name}
+        write_merged(first, folder / f"first-{number}", experts=[source], record={})
 
 
 def measure(folder: Path, case: str) -> Measured:
     """Run one case in this process."""
-    kind = "largest" if "largest" in case else "all"
+    kind = "first" if "one layer" in case else "all"
     adapters = [{"name": str(n), "path": str(folder / f"{kind}-{n}")} for n in range(NUM_ADAPTERS)]
     fields = CASES[case] or {"method": "linear"}
     recipe = MergeRecipe.model_validate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,12 @@ def continual(
     from pipeline.recipe.continual import load_continual
     from pipeline.training.continual import run_continual
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise EvalError(
+            "CLI050",
+            f"got {os.environ['WORLD_SIZE']} processes, allowed is 1",
+            hint="Run it by itself; --config-file trains the stages on several processes",
+        )
     loaded = load_continual(recipe, list(overrides or []))
     quiet_libraries()
     evaluator = _Evaluator(loaded, settings_of(context))

@@ -176,6 +176,12 @@ def test_mistakes_in_a_continual_recipe_are_named(fields, message, place, capsys
     assert "mistake.yaml:" in printed
 
 
+def test_it_is_not_launched_on_several_processes(place, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(write(place, "many")) == 2
+    assert "CLI050" in capsys.readouterr().err
+
+
 def scores_of(folder: Path) -> dict:
     return json.loads((folder / "continual.json").read_text())
 
