@@ -16,6 +16,7 @@ import torch
 from eval.backends.base import Prompt, Request
 from eval.backends.decoding import choice_log_likelihoods, greedy_answers
 from eval.backends.fingerprint import weights_sha256
+from eval.backends.key_values import can_join
 from eval.backends.prompting import PromptBuilder
 from pipeline.chat.tokenise import stop_token_ids
 from pipeline.errors import EvalError
@@ -29,7 +30,8 @@ DEFAULT_MAX_LENGTH = 4096
 
 _CPU_BATCH_TOKENS = 16_384
 _GPU_BATCH_TOKENS = 65_536
-_MAX_ROWS = 256
+_MAX_ROWS = 128
+"""Rows answered together: what is lost at most when a run is killed, and what processes share."""
 
 
 class TransformersBackend:
@@ -70,6 +72,7 @@ class TransformersBackend:
         self._max_batch_tokens = max_batch_tokens or (
             _GPU_BATCH_TOKENS if on_gpu else _CPU_BATCH_TOKENS
         )
+        self._can_join = can_join(model.config)
         self._builder = PromptBuilder(tokenizer, max_length=self._max_length)
         self._stop_ids = _stop_ids(model, tokenizer)
         pad_id = tokenizer.pad_token_id
@@ -108,35 +111,37 @@ class TransformersBackend:
         return self._builder.build(requests, max_new_tokens=max_new_tokens)
 
     def batches(self, prompts: Sequence[Prompt], *, max_new_tokens: int) -> list[list[Prompt]]:
-        """Return groups of similar length, longest first, within the token budget."""
+        """Return groups of similar length, longest first.
+
+        A group is within the token budget, unless decoding takes up rows as others end.
+        """
         ordered = sorted(prompts, key=lambda prompt: -len(prompt.input_ids))
         groups: list[list[Prompt]] = []
-        width = 0
+        room = 0
         for prompt in ordered:
-            if (
-                groups
-                and len(groups[-1]) < _MAX_ROWS
-                and (len(groups[-1]) + 1) * width <= self._max_batch_tokens
-                and _group(groups[-1][0]) == _group(prompt)
-            ):
-                groups[-1].append(prompt)
-                continue
-            groups.append([prompt])
-            extra = max_new_tokens if prompt.request.kind == "generate" else 0
-            width = len(prompt.input_ids) + extra
+            if room == 0 or _group(groups[-1][0]) != _group(prompt):
+                room = _MAX_ROWS
+                if not self._can_join:
+                    extra = max_new_tokens if prompt.request.kind == "generate" else 0
+                    width = len(prompt.input_ids) + extra
+                    room = max(1, min(room, self._max_batch_tokens // max(1, width)))
+                groups.append([])
+            groups[-1].append(prompt)
+            room -= 1
         return groups
 
     def generate(self, batch: Sequence[Prompt], *, max_new_tokens: int) -> list[Prediction]:
         """Return greedy answers as text; special tokens inside an answer stay visible."""
 
         def answer(part: Sequence[Prompt]) -> list[Prediction]:
-            room = self._max_length - max(len(prompt.input_ids) for prompt in part)
+            rooms = [self._max_length - len(prompt.input_ids) for prompt in part]
             found = greedy_answers(
                 self._model,
                 [prompt.input_ids for prompt in part],
-                max_new_tokens=min(max_new_tokens, room),
+                limits=[min(max_new_tokens, room) for room in rooms],
                 stop_ids=self._stop_ids,
                 pad_id=self._pad_id,
+                max_batch_tokens=self._max_batch_tokens,
             )
             return [
                 Prediction(

@@ -112,6 +112,13 @@ def without_times(results):
     return {**clean, "tasks": tasks}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval.backends.transformers_backend._MAX_ROWS", 5)
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
@@ -206,8 +213,11 @@ def test_a_finished_run_is_not_asked_again(whole_run):
     assert (whole_run / "samples.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("max_batch_tokens", [1, 200, 100_000])
-def test_batch_size_does_not_change_predictions(whole_run, tmp_path, max_batch_tokens):
+@pytest.mark.parametrize(("max_rows", "max_batch_tokens"), [(64, 1), (1, 200), (64, 100_000)])
+def test_batch_size_does_not_change_predictions(
+    whole_run, tmp_path, monkeypatch, max_rows, max_batch_tokens
+):
+    monkeypatch.setattr("eval.backends.transformers_backend._MAX_ROWS", max_rows)
     backend = make_backend(max_batch_tokens=max_batch_tokens)
     evaluate(backend, make_tasks(), output_folder=tmp_path / "run")
     outputs = [

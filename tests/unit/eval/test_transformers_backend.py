@@ -11,7 +11,7 @@ from eval.backends.fingerprint import weights_sha256
 from eval.backends.transformers_backend import TransformersBackend
 from pipeline.errors import ChatError, EvalError
 from pipeline.types import Conversation, Message
-from tests.unit.eval.tiny_llama import build_tiny_model, build_tiny_tokenizer
+from tests.unit.eval.tiny_llama import build_gemma, build_tiny_model, build_tiny_tokenizer
 
 
 def request(number, *, kind="choices", text="row"):
@@ -62,8 +62,17 @@ def test_the_fingerprint_is_stable_and_sees_small_changes():
     assert weights_sha256(model.to(torch.bfloat16)) != before
 
 
-def test_batches_hold_every_prompt_once_within_the_budget():
-    backend = make_backend(max_batch_tokens=500)
+def test_batches_hold_every_prompt_once():
+    backend = make_backend()
+    requests = [request(number % 30, text=f"row {number}") for number in range(300)]
+    prompts = backend.prompts(requests, max_new_tokens=8)
+    batches = backend.batches(prompts, max_new_tokens=8)
+    assert sorted(map(id, (p for batch in batches for p in batch))) == sorted(map(id, prompts))
+    assert [len(batch) for batch in batches] == [128, 128, 44]
+
+
+def test_batches_of_a_model_with_a_sliding_window_are_within_the_budget():
+    backend = make_backend(build_gemma(), max_batch_tokens=500)
     prompts = backend.prompts([request(number) for number in range(30)], max_new_tokens=8)
     batches = backend.batches(prompts, max_new_tokens=8)
     assert sorted(p.key for batch in batches for p in batch) == sorted(p.key for p in prompts)

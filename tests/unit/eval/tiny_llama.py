@@ -2,7 +2,15 @@
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 CONTROL_TOKENS = ("<pad>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
 
@@ -59,3 +67,42 @@ def build_tiny_model(seed: int = 0, **changes: object) -> LlamaForCausalLM:
         "bos_token_id": None,
     }
     return LlamaForCausalLM(LlamaConfig(**(settings | changes))).eval()
+
+
+def build_qwen():
+    torch.manual_seed(1)
+    config = Qwen3Config(
+        vocab_size=261,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        head_dim=16,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+        eos_token_id=260,
+        pad_token_id=256,
+        bos_token_id=None,
+    )
+    return Qwen3ForCausalLM(config).eval()
+
+
+def build_gemma():
+    """Its sliding window of 8 is shorter than the prompts, so old keys are dropped."""
+    torch.manual_seed(1)
+    config = Gemma3TextConfig(
+        vocab_size=261,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        head_dim=16,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=8,
+        initializer_range=0.2,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        eos_token_id=260,
+        pad_token_id=256,
+        bos_token_id=None,
+    )
+    return Gemma3ForCausalLM(config).eval()
