@@ -16,8 +16,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from tests.soak import damage, kills, resume, stops
 from tests.soak.outcome import Outcome
 
+
+
+def _resume(packing: bool, accumulation: int) -> Callable[[Path], Outcome]:
+    variants = [(packing, accumulation)]
+    return lambda folder: resume.run(folder, num_steps=60, stops=range(1, 60), variants=variants)
+
+
 TESTS: dict[str, Callable[[Path], Outcome]] = {
-    "resume": lambda folder: resume.run(folder, num_steps=60, stops=range(1, 60)),
+    "resume_packed_1": _resume(packing=True, accumulation=1),
+    "resume_packed_4": _resume(packing=True, accumulation=4),
+    "resume_padded_1": _resume(packing=False, accumulation=1),
+    "resume_padded_4": _resume(packing=False, accumulation=4),
     "kills": lambda folder: kills.run(folder, cases=200),
     "kills_2": lambda folder: kills.run(folder, cases=200, num_processes=2),
     "signals": lambda folder: stops.run(folder, cases=100),

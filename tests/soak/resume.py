@@ -39,9 +39,10 @@ def run(
         variants: Packing, and accumulated micro-batches.
     """
     tasks = make_tasks(folder / "tasks")
-    stops = list(stops)
-    with timed("resume_after_every_step") as outcome:
-        for packing, accumulation in variants:
+    stops, variants = list(stops), list(variants)
+    names = [f"{'packed' if packing else 'padded'}_{count}" for packing, count in variants]
+    with timed(f"resume_after_every_step_{'_'.join(names)}") as outcome:
+        for name, (packing, accumulation) in zip(names, variants, strict=True):
             fields = {
                 "packing": packing,
                 "gradient_accumulation_steps": accumulation,
@@ -49,7 +50,6 @@ def run(
                 "max_steps": num_steps,
                 "save_total_limit": 1,
             }
-            name = f"{'packed' if packing else 'padded'}-{accumulation}"
             whole = make_trainer(make_recipe(folder / name, **fields), tasks)
             whole.train()
             weights = adapter_weights(whole)
