@@ -14,7 +14,9 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -24,6 +26,8 @@ from pipeline.types import Json
 
 MANIFEST_NAME = "manifest.json"
 """Written last: a folder without it, or that differs from it, is not complete."""
+_MACHINE = socket.gethostname()
+"""In the names of staged folders: locks of another machine may be invisible here."""
 
 
 def cache_root() -> Path:
@@ -123,21 +127,81 @@ def write_json(path: Path, value: Json) -> None:
 def staged_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside `path`; seal it with a manifest and move it into place at the end.
 
-    A folder that is already there is replaced.
+    A folder that is already there is replaced. What a process that was killed staged for `path` on
+    this machine is removed; file systems without locks keep it.
 
     Raises:
         OutputError: The folder cannot be written. Nothing is left behind.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
+        _remove_abandoned(path)
+        with _held_folder(path) as staged:
             yield staged
             staged.chmod(0o755)
             seal_folder(staged, path)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
+
+
+@contextlib.contextmanager
+def _held_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside `path`, locked while this process fills it; removed on errors."""
+    staged, descriptor = _new_held_folder(path)
+    try:
+        yield staged
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _new_held_folder(path: Path) -> tuple[Path, int]:
+    while True:
+        staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=_staging_prefix(path)))
+        # Before the lock is taken, another process may find the folder and remove it.
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(staged, os.O_RDONLY)
+            if _is_mine(descriptor) and staged.exists():
+                return staged, descriptor
+            os.close(descriptor)
+
+
+def _is_mine(descriptor: int) -> bool:
+    """Take the lock that keeps others from removing the folder; false where one removes it now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # Without locks nobody removes anything.
+    return True
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` left beside it."""
+    if path.exists():
+        for old in _siblings(path, _old_prefix(path)):
+            shutil.rmtree(old, ignore_errors=True)
+    for staged in _siblings(path, _staging_prefix(path)):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(staged, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(staged)
+            finally:
+                os.close(descriptor)
+
+
+def _siblings(path: Path, prefix: str) -> list[Path]:
+    return [each for each in path.parent.iterdir() if each.name.startswith(prefix)]
+
+
+def _staging_prefix(path: Path) -> str:
+    return f".{path.name}.staged.{_MACHINE}."
+
+
+def _old_prefix(path: Path) -> str:
+    return f".{path.name}.old."
 
 
 def seal_folder(staged: Path, path: Path) -> None:
@@ -244,14 +308,12 @@ def _write_manifest(folder: Path) -> None:
 
 
 def _replace_folder(staged: Path, path: Path) -> None:
-    old: Path | None = None
-    if path.exists():
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old.")) / "old"
+    old = path.with_name(f"{_old_prefix(path)}{uuid.uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):
         path.rename(old)
     staged.rename(path)
     _fsync_folder(path.parent)
-    if old is not None:
-        shutil.rmtree(old.parent, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fsync_folder(path: Path) -> None:

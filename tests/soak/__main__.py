@@ -17,7 +17,6 @@ from tests.soak import damage, kills, resume, stops
 from tests.soak.outcome import Outcome
 
 
-
 def _resume(packing: bool, accumulation: int) -> Callable[[Path], Outcome]:
     variants = [(packing, accumulation)]
     return lambda folder: resume.run(folder, num_steps=60, stops=range(1, 60), variants=variants)
@@ -31,6 +30,7 @@ TESTS: dict[str, Callable[[Path], Outcome]] = {
     "kills": lambda folder: kills.run(folder, cases=200),
     "kills_2": lambda folder: kills.run(folder, cases=200, num_processes=2),
     "signals": lambda folder: stops.run(folder, cases=100),
+    "signals_2": lambda folder: stops.run(folder, cases=100, num_processes=2),
     "damage": lambda folder: damage.run_flips(folder, flips=500, cuts=200),
     "disk": lambda folder: damage.run_full_disk(folder, cases=50),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.training.checkpoint_folders import (
 )
 from tests.fixtures.tiny_runs import make_recipe, make_tasks, make_trainer
 from tests.soak.outcome import Outcome, timed
-from tests.soak.processes import Child, fork, free_port, group_environment
+from tests.soak.processes import Child, fork_group
 from tests.soak.stopping import StopAt
 
 _FIELDS = {
@@ -30,44 +31,54 @@ _FIELDS = {
     "lr_scheduler_type": "constant",
 }
 _START_SECONDS = 60.0
-_SAVE_SECONDS = 0.08
-"""About one step with its save; kills fall evenly over it."""
+_LIMIT_SECONDS = 60.0
 
 
 def run(folder: Path, *, cases: int, num_processes: int = 1, seed: int = 0) -> Outcome:
-    """Kill a training run `cases` times while it saves at every step, and go on each time."""
+    """Kill a training run `cases` times while it saves at every step, and go on each time.
+
+    Of several processes sometimes all are killed, sometimes one; then the others must end too.
+    """
     chance = random.Random(seed)
     tasks = make_tasks(folder / "tasks")
     with timed(f"sigkill_during_save_{num_processes}_processes") as outcome:
-        newest = 0
+        newest = num_unfinished = 0
         for _ in range(cases):
-            children = _start(folder, tasks, num_processes)
-            # The third save in a row, so that kills also fall on the removal of old ones.
-            started = children[0].acknowledged(chance.randint(1, 3), _START_SECONDS)
+            children = fork_group(
+                lambda tell: _train(folder / "run", tasks, tell, num_processes),
+                folder / "log.txt",
+                num_processes,
+            )
+            # Up to the third save in a row, so that kills also fall on the removal of old ones.
+            num_saves = chance.randint(1, 2)
+            started = children[0].acknowledged(num_saves, _START_SECONDS)
             outcome.check(started, f"no save within {_START_SECONDS} s")
-            children[0].acknowledged(10**9, chance.uniform(0, _SAVE_SECONDS))
+            began = time.monotonic()
+            children[0].acknowledged(num_saves + 1, _START_SECONDS)
+            # Evenly over one step with its save, however slow the machine is.
+            time.sleep(chance.uniform(0, time.monotonic() - began))
             chance.shuffle(children)
-            for child in children:
+            for child in children if chance.random() < 0.5 else children[:1]:
                 child.kill()
-            for child in children:
-                child.wait(10)
+            _wait_for_all(children, outcome)
             outcome.cases += 1
+            num_unfinished += any((folder / "run").glob(".checkpoint-*.partial"))
             newest = _judge(folder / "run", newest, children, outcome)
         _compare_with_undisturbed(folder, tasks, newest, outcome, num_processes)
     outcome.note("steps", newest)
+    outcome.note("saves_left_unfinished", num_unfinished)
     return outcome
 
 
-def _start(folder: Path, tasks: list, num_processes: int) -> list[Child]:
-    port = free_port()
-
-    def work(tell: Callable[[str], None]) -> int:
-        return _train(folder / "run", tasks, tell, num_processes)
-
-    return [
-        fork(work, folder / "log.txt", group_environment(rank, num_processes, port))
-        for rank in range(num_processes)
-    ]
+def _wait_for_all(children: list[Child], outcome: Outcome) -> None:
+    killed = time.monotonic()
+    for child in children:
+        ended = child.wait(_LIMIT_SECONDS) is not None
+        outcome.check(ended, f"a process outlives another by {_LIMIT_SECONDS} s")
+        if not ended:
+            child.kill()
+            child.wait(_LIMIT_SECONDS)
+    outcome.note("seconds_to_end", time.monotonic() - killed)
 
 
 def _train(run: Path, tasks: list, tell: Callable[[str], None], num_processes: int) -> int:
@@ -118,11 +129,7 @@ def _compare_with_undisturbed(
         stop.train(make_trainer(recipe, tasks, signals=stop.signals))
         return 0
 
-    port = free_port()
-    children = [
-        fork(work, folder / "log.txt", group_environment(rank, num_processes, port))
-        for rank in range(num_processes)
-    ]
+    children = fork_group(work, folder / "log.txt", num_processes)
     codes = [child.wait(600) for child in children]
     outcome.check(codes == [0] * num_processes, f"undisturbed run ended with {codes}")
     found, wanted = (

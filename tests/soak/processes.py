@@ -98,6 +98,17 @@ def fork(
         os._exit(code)
 
 
+def fork_group(
+    work: Callable[[Callable[[str], None]], int], log: Path, num_processes: int
+) -> list[Child]:
+    """Run `work` in processes that find each other, as a launcher starts them; by rank."""
+    port = free_port()
+    return [
+        fork(work, log, group_environment(rank, num_processes, port))
+        for rank in range(num_processes)
+    ]
+
+
 def group_environment(rank: int, size: int, port: int) -> dict[str, str]:
     """Return what a launcher sets for one of several processes on this machine."""
     if size == 1:

@@ -14,13 +14,16 @@ from pipeline.training.checkpoint_folders import list_checkpoints, step_of
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 from tests.soak.outcome import Outcome, timed
-from tests.soak.processes import fork
+from tests.soak.processes import Child, fork_group
 
 _LIMIT_SECONDS = 60.0
 
 
-def run(folder: Path, *, cases: int, seed: int = 0) -> Outcome:
-    """Stop a run of `pipeline.train` `cases` times, at random times, saves included."""
+def run(folder: Path, *, cases: int, num_processes: int = 1, seed: int = 0) -> Outcome:
+    """Stop a run of `pipeline.train` `cases` times, at random times, saves included.
+
+    Of several processes sometimes all receive the signal, sometimes one.
+    """
     chance = random.Random(seed)
     annotations, mirror = write_tiny_mirror(folder)
     save_tiny_model(folder / "base")
@@ -40,6 +43,7 @@ def run(folder: Path, *, cases: int, seed: int = 0) -> Outcome:
             "save_steps": 3,
             "resume_from_checkpoint": "auto",
             "bf16": False,
+            "per_device_train_batch_size": 4 // num_processes,
         }
     )
 
@@ -61,24 +65,33 @@ def run(folder: Path, *, cases: int, seed: int = 0) -> Outcome:
             return error.exit_code
         return 0
 
-    with timed("signals_during_training") as outcome:
+    with timed(f"signals_during_training_{num_processes}_processes") as outcome:
         for _ in range(cases):
-            child = fork(work, folder / "log.txt")
-            started = child.acknowledged(chance.randint(1, 4), _LIMIT_SECONDS)
+            children = fork_group(work, folder / "log.txt", num_processes)
+            started = children[0].acknowledged(chance.randint(1, 4), _LIMIT_SECONDS)
             outcome.check(started, "training did not start")
             time.sleep(chance.uniform(0, 0.1))
-            child.kill(chance.choice([signal.SIGTERM, signal.SIGUSR1]))
-            sent = time.monotonic()
-            code = child.wait(_LIMIT_SECONDS)
-            outcome.note("seconds_to_stop", time.monotonic() - sent)
+            chance.shuffle(children)
+            number = chance.choice([signal.SIGTERM, signal.SIGUSR1])
+            for child in children if chance.random() < 0.5 else children[:1]:
+                child.kill(number)
+            _judge(folder / "run", children, outcome)
             outcome.cases += 1
-            outcome.check(code == 75, f"exit code {code}")
-            if code is None:
-                child.kill()
-                child.wait(10)
-            made = max(map(int, child.drain()), default=0)
-            child.close()
-            newest = list_checkpoints(folder / "run")[-1]
-            outcome.check(step_of(newest) == made, f"{made} steps made, {newest.name} saved")
-            outcome.check(folder_fault(newest) is None, f"{newest.name} is not whole")
     return outcome
+
+
+def _judge(run: Path, children: list[Child], outcome: Outcome) -> None:
+    sent = time.monotonic()
+    codes = [child.wait(_LIMIT_SECONDS) for child in children]
+    outcome.note("seconds_to_stop", time.monotonic() - sent)
+    outcome.check(codes == [75] * len(children), f"exit codes {codes}")
+    made = 0
+    for child in children:
+        if child.exit_code is None:
+            child.kill()
+            child.wait(_LIMIT_SECONDS)
+        made = max([made, *map(int, child.drain())])
+        child.close()
+    newest = list_checkpoints(run)[-1]
+    outcome.check(step_of(newest) == made, f"{made} steps made, {newest.name} saved")
+    outcome.check(folder_fault(newest) is None, f"{newest.name} is not whole")

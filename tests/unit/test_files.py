@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 
+from pipeline import files
 from pipeline.errors import OutputError
 from pipeline.files import (
     MANIFEST_NAME,
@@ -80,6 +83,57 @@ def test_damage_to_a_sealed_folder_is_seen(tmp_path, damage):
     else:
         (target / MANIFEST_NAME).write_text("[]")
     assert not is_complete_folder(target)
+
+
+def fill_in_a_child(path) -> int:
+    """Start a process that is still filling the folder when this returns."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        with staged_folder(path) as staged:
+            (staged / "half").write_text("x")
+            os.write(writer, b".")
+            signal.pause()
+        os._exit(1)
+    os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
+    return child
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_killed_process_staged_is_removed_by_the_next(tmp_path, number):
+    child = fill_in_a_child(tmp_path / "folder")
+    os.kill(child, number)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".folder.")
+    with staged_folder(tmp_path / "other"):
+        assert left.is_dir()
+    with staged_folder(tmp_path / "folder"):
+        assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "other"]
+
+
+def test_what_a_living_process_stages_is_left_alone(tmp_path):
+    child = fill_in_a_child(tmp_path / "folder")
+    (theirs,) = tmp_path.iterdir()
+    with staged_folder(tmp_path / "folder"):
+        pass
+    assert (theirs / "half").is_file()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_what_another_machine_stages_is_left_alone(tmp_path, monkeypatch):
+    child = fill_in_a_child(tmp_path / "folder")
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    (theirs,) = tmp_path.iterdir()
+    monkeypatch.setattr(files, "_MACHINE", "elsewhere")
+    with staged_folder(tmp_path / "folder"):
+        pass
+    assert theirs.is_dir()
 
 
 def test_equal_values_have_equal_digests_whatever_their_key_order():
