@@ -31,10 +31,12 @@ LAYERS: dict[str, int] = {
     "pipeline.training": 4,
     "eval": 4,
     "pipeline.train": 5,
+    "pipeline.launch": 5,
     "pipeline.cli": 5,
 }
-SIDEWAYS = {("pipeline.examples", "pipeline.sources")}
-"""Arrows inside a layer: examples are made of rows, and nothing else reads rows."""
+SIDEWAYS = {("pipeline.examples", "pipeline.sources"), ("pipeline.cli", "pipeline.launch")}
+"""Arrows inside a layer: examples are made of rows, and nothing else reads rows; `taskloom resume`
+launches."""
 
 FREE_OF_TORCH = 3
 """Layers below this one do not import torch, so that checking annotations costs no torch import."""

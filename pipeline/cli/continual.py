@@ -92,7 +92,7 @@ def continual(
 
 def _train(recipe: Recipe, config_file: Path | None) -> None:
     """Train in this process, or in those that an Accelerate configuration describes."""
-    from pipeline.cli.resume import launch_training
+    from pipeline.launch import launch_training
     from pipeline.recipe import write_resolved
     from pipeline.training.command import train
 
@@ -102,7 +102,7 @@ def _train(recipe: Recipe, config_file: Path | None) -> None:
     run = Path(str(recipe.output_dir))
     path = run.with_name("recipe.yaml")
     write_resolved(recipe, path)
-    if code := launch_training(config_file, [str(path)], run):
+    if code := launch_training(config_file, [str(path)]):
         raise typer.Exit(code)
 
 

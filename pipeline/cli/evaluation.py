@@ -112,6 +112,7 @@ def evaluate_model(
     """
     from pipeline.cli.eval_processes import find_launch
     from pipeline.models.quiet import quiet_libraries
+    from pipeline.training.group import group_left
 
     quiet_libraries()
     check_server_options(model, served_model, tokenizer)
@@ -133,7 +134,8 @@ def evaluate_model(
                 num_attempts=attempts,
             ),
         )
-    _run(job, launch)
+    with group_left():
+        _run(job, launch)
 
 
 def _job(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from pipeline.errors import EXIT_OK, EXIT_PREEMPTED, TrainingError
+from pipeline.errors import TrainingError
 
 
 def resume(
@@ -59,39 +54,7 @@ def resume(
 
         train(load_recipe(recipe, fields))
         return
+    from pipeline.launch import launch_training
+
     load_recipe(recipe, fields)
-    raise typer.Exit(launch_training(config_file, [str(recipe), *fields], run))
-
-
-def launch_training(config_file: Path, arguments: list[str], run: Path) -> int:
-    """Run `accelerate launch`, hand signals to its workers, and return their exit code.
-
-    Args:
-        config_file: Accelerate configuration.
-        arguments: Of `pipeline.train`.
-        run: Folder of the run, which tells whether a signal stopped it.
-    """
-    from pipeline.training.run_folder import STOPPED_FILE
-    from pipeline.training.signals import STOP_SIGNALS
-
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [str(config_file), "-m", "pipeline.train", *arguments]
-    # The launcher would die of this signal and leave its workers behind; ignored, it hands the
-    # disposition on, and the workers set their own.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        os.killpg(process.pid, signal.SIGUSR1)
-
-    for each in STOP_SIGNALS:
-        signal.signal(each, hand_on)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGINT)
-        code = process.wait()
-    if code != EXIT_OK and (run / STOPPED_FILE).is_file():
-        # Launchers tell every failure as 1.
-        return EXIT_PREEMPTED
-    return code
+    raise typer.Exit(launch_training(config_file, [str(recipe), *fields]))

@@ -204,19 +204,22 @@ def check_device_options(recipe: Recipe, requested: RequestedEngine, *, has_gpu:
     if not has_gpu:
         refused["activation_offloading"] = "it moves activations off a GPU, and none is used"
         refused["use_liger_kernel"] = "its kernels are written for GPUs, and none is used"
+        if recipe.attn_implementation == "flex_attention":
+            refused["attn_implementation"] = "flex_attention has no backward pass without a GPU"
     if requested.engine is not None:
         refused["torch_compile"] = f"{requested.engine} changes weights between the layers"
     if requested.zero_stage == 3 or requested.engine == "FSDP":
         refused["activation_offloading"] = f"{requested.engine} moves weights itself"
         if recipe.dna_unit != "letters":
             refused["dna_unit"] = f"{requested.engine} cuts the rows of new tokens in pieces"
+    hints = {"dna_unit": "Use DDP or ZeRO-2", "attn_implementation": "Use sdpa or eager"}
     for name, reason in refused.items():
         if getattr(recipe, name):
             raise TrainingError(
                 "TRN002",
                 f"this cannot be used here: {reason}",
                 where=name,
-                hint="Use DDP or ZeRO-2" if name == "dna_unit" else f"Set `{name}: false`",
+                hint=hints.get(name, f"Set `{name}: false`"),
             )
 
 

@@ -31,7 +31,7 @@ from pipeline.training.checkpoint_folders import (
     list_checkpoints,
     step_of,
 )
-from pipeline.training.processes import run_together
+from pipeline.training.processes import is_loader_death, run_together
 from pipeline.types import Json
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def writing_errors(path: Path) -> Iterator[None]:
         except RuntimeError as error:
             frames = traceback.walk_tb(error.__traceback__)
             files = (Path(frame.f_code.co_filename).parts[-2:] for frame, _ in frames)
-            if _TORCH_WRITER not in files:
+            if _TORCH_WRITER not in files or is_loader_death(error):
                 raise
             raise OSError(errno.EIO, str(error).splitlines()[0]) from error
         except Exception as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.files import is_complete_folder
 from pipeline.recipe import Recipe
+from pipeline.training.group import group_left
 from pipeline.training.run_folder import RunFolder
 
 
@@ -32,7 +33,8 @@ def train(recipe: Recipe) -> None:
     quiet_libraries()
     from pipeline.training.run import run_training
 
-    result = run_training(recipe, console)
+    with group_left():
+        result = run_training(recipe, console)
     if is_main:
         console.print(
             f"{result.num_steps} steps in {result.train_seconds:.1f} s; adapter: {result.adapter}",

@@ -61,3 +61,8 @@ def _raise_if_any(state: PartialState, error: PipelineError | None) -> None:
                 f"stopped because process {process} stopped: {text}",
                 where=f"process {state.process_index}",
             )
+
+
+def is_loader_death(error: BaseException) -> bool:
+    """Return whether an error says that a process which makes batches was killed."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")

@@ -28,6 +28,7 @@ from pipeline.training.micro_batches import (
     is_out_of_memory,
     must_stop,
 )
+from pipeline.training.processes import OneProcessError, is_loader_death
 from pipeline.training.signals import StopSignals
 from pipeline.types import Json
 
@@ -96,13 +97,24 @@ class ResilientTrainer(SFTTrainer):
 
         Raises:
             CheckpointError: The checkpoint lacks a part that this run has.
-            TrainingError: Numbers stay non-finite, or memory runs out and nothing helps.
+            TrainingError: Numbers stay non-finite, memory runs out and nothing helps, or a process
+                that makes batches was killed.
         """
         if isinstance(resume_from_checkpoint, str):
             self._last_saved = Path(resume_from_checkpoint)
             load_parts(self._last_saved, self._checkpoints.parts)
         self._signals.is_training = True
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        except RuntimeError as error:
+            if not is_loader_death(error):
+                raise
+            raise OneProcessError(
+                "TRN016",
+                "a process that makes batches was killed, probably for want of memory",
+                where=f"step {self.state.global_step + 1}",
+                hint="Go on with `--resume auto`, and a lower dataloader_num_workers",
+            ) from error
 
     def training_step(
         self,

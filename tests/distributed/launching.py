@@ -37,27 +37,77 @@ def launch(
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
         "--main_process_port", "0", *program, str(recipe), *fields,
     ]  # fmt: skip
-    environment = {
-        **os.environ,
-        "TASKLOOM_CACHE": str(cache),
-        "TORCH_EXTENSIONS_DIR": str(EXTENSIONS),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
     try:
-        return subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_seconds,
-        )
+        return run(command, cache=cache, timeout_seconds=timeout_seconds)
     except subprocess.TimeoutExpired:
         # A killed build leaves a lock that every later start would wait for.
         shutil.rmtree(EXTENSIONS, ignore_errors=True)
         raise
+
+
+def run(
+    command: list[str], *, cache: Path, timeout_seconds: int = 240, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in the repository, with its output caught."""
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "TASKLOOM_CACHE": str(cache),
+            "TORCH_EXTENSIONS_DIR": str(EXTENSIONS),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_seconds,
+    )
+
+
+_COMMANDS = {
+    "srun": 'exec "$@"',
+    "scontrol": 'if [ "$1" = show ]; then echo 127.0.0.1; else echo "$@" >> "$SCHEDULER_LOG"; fi',
+    "python": """
+for argument; do
+  [ "$argument" = pipeline.train ] && set -- "$@" tests.distributed.faulty_training "$FAULTS" ||
+    set -- "$@" "$argument"
+  shift
+done
+exec "$PYTHON" "$@"
+""",
+}
+"""Stand-ins for a cluster of this one machine, and for a program without faults."""
+
+
+def submit(
+    folder: Path, config: Path, recipe: Path, output: Path, *fields: str, cache: Path, faults: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the Slurm script on a cluster of one node with two devices, once.
+
+    What the job tells the scheduler is added to `scheduler.log` in `folder`.
+    """
+    for name, body in _COMMANDS.items():
+        path = folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+    return run(
+        ["bash", str(CONFIGS / "slurm.sbatch"), str(recipe), str(output), *fields],
+        cache=cache,
+        PATH=f"{folder / 'bin'}:{os.environ['PATH']}",
+        PYTHON=sys.executable,
+        FAULTS=faults,
+        CONFIG=str(config),
+        SCHEDULER_LOG=str(folder / "scheduler.log"),
+        SLURM_JOB_ID=str(os.getpid()),
+        SLURM_JOB_NODELIST="this",
+        SLURM_NNODES="1",
+        SLURM_NODEID="0",
+        SLURM_GPUS_ON_NODE="2",
+    )
 
 
 def two_processes(config: Path, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from accelerate import PartialState
 from pipeline.mixture import batches, parts
 from pipeline.recipe import Recipe
 from pipeline.training import preparing
+from pipeline.training.group import group_left
 from pipeline.training.preparing_together import find_share, load_tasks_together
 
 STEPS = 12
@@ -88,7 +89,8 @@ def train(folder: Path, name: str, rows_per_process: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "prepare":
-        prepare(Path(sys.argv[2]), own_cache="own" in sys.argv)
-    else:
-        train(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    with group_left():
+        if sys.argv[1] == "prepare":
+            prepare(Path(sys.argv[2]), own_cache="own" in sys.argv)
+        else:
+            train(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

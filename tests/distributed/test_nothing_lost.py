@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeline.recipe import Recipe, write_resolved
 from pipeline.training import run as run_module
 from pipeline.training.run import run_training
 from tests.distributed.faulty_training import FaultyTrainer
-from tests.distributed.launching import CONFIGS, launch, two_processes
+from tests.distributed.launching import CONFIGS, launch, submit, two_processes
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 
@@ -79,6 +80,22 @@ def train_in_two(place: Path, config: str, name: str, *fields: str, faults: str 
     return done, output
 
 
+def submit_for_two(place: Path, config: str, name: str, *, faults: str):
+    """Train as one job of a cluster, which resumes by itself."""
+    output = place / name
+    done = submit(
+        place,
+        CONFIGS / config,
+        place / "recipe.yaml",
+        output,
+        "--run_name", name,
+        "--per_device_train_batch_size", "2",
+        cache=place / "cache",
+        faults=faults,
+    )  # fmt: skip
+    return done, output
+
+
 def lines_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
@@ -87,29 +104,37 @@ def losses_of(folder: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines_of(folder) if "loss" in line}
 
 
-@pytest.mark.parametrize(
-    ("config", "files_of_a_rank"),
-    [
-        ("cpu_2_processes.yaml", ["rng_state_{}.pth"]),
-        pytest.param(
-            "deepspeed_zero2.yaml",
-            ["rng_state_{}.pth", "global_step*/*zero_pp_rank_{}_*optim_states.pt"],
-            marks=needs_deepspeed,
-        ),
-        pytest.param(
-            "deepspeed_zero3.yaml",
-            ["rng_state_{}.pth", "global_step*/*zero_pp_rank_{}_*optim_states.pt"],
-            marks=needs_deepspeed,
-        ),
-    ],
-)
-def test_a_bad_step_and_a_signal_to_one_process_leave_the_run_as_it_would_have_been(
-    place, config, files_of_a_rank
-):
-    name = config.removesuffix(".yaml")
-    faults = f"nan:1:{BAD_STEP},sigterm:1:{STOP}"
-    done, output = train_in_two(place, config, name, faults=faults)
+FAULTS = f"nan:1:{BAD_STEP},sigterm:1:{STOP}"
+
+
+@needs_deepspeed
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_bad_step_and_a_signal_to_one_process_leave_the_run_as_it_would_have_been(place, stage):
+    config, name = f"deepspeed_zero{stage}.yaml", f"zero{stage}"
+    done, output = train_in_two(place, config, name, faults=FAULTS)
     assert done.returncode != 0
+    check_stopped(place, done, output)
+    checkpoint = output / f"checkpoint-{STOP}"
+    for rank in range(2):
+        assert list(checkpoint.glob(f"global_step*/*zero_pp_rank_{rank}_*optim_states.pt")), rank
+    done, output = train_in_two(place, config, name, "--resume", "auto")
+    check_finished(place, done, output)
+
+
+def test_a_job_that_was_stopped_is_requeued_and_ends_as_it_would_have(place):
+    scheduler = place / "scheduler.log"
+    done, output = submit_for_two(place, "cpu_2_processes.yaml", "job", faults=FAULTS)
+    assert done.returncode == 75, done.stderr[-3000:]
+    assert scheduler.read_text().startswith("requeue ")
+    assert "Traceback" not in done.stderr
+    check_stopped(place, done, output)
+    scheduler.unlink()
+    done, output = submit_for_two(place, "cpu_2_processes.yaml", "job", faults=FAULTS)
+    check_finished(place, done, output)
+    assert not scheduler.exists()
+
+
+def check_stopped(place: Path, done: subprocess.CompletedProcess[str], output: Path) -> None:
     assert done.stderr.count("[TRN013]") == 1, done.stderr[-3000:]
     stop = read_json(output / "stopped.json")
     assert (stop["step"], stop["exit_code"]) == (STOP, 75)
@@ -123,11 +148,11 @@ def test_a_bad_step_and_a_signal_to_one_process_leave_the_run_as_it_would_have_b
 
     checkpoint = output / f"checkpoint-{STOP}"
     assert folder_fault(checkpoint) is None
-    for pattern in files_of_a_rank:
-        for rank in range(2):
-            assert list(checkpoint.glob(pattern.format(rank))), (pattern, rank)
+    for rank in range(2):
+        assert (checkpoint / f"rng_state_{rank}.pth").is_file()
 
-    done, output = train_in_two(place, config, name, "--resume", "auto")
+
+def check_finished(place: Path, done: subprocess.CompletedProcess[str], output: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert not (output / "stopped.json").exists()
     expected = losses_of(place / "one")

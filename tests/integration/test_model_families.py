@@ -154,18 +154,24 @@ def test_modules_trained_in_full_are_saved_with_the_adapter(tmp_path, mirror):
     load_adapter(load_model(str(base)), result.adapter)
 
 
-def test_a_quantised_base_trains_a_bfloat16_adapter(tmp_path, mirror):
+@pytest.mark.parametrize(
+    ("quantised", "other", "layer"),
+    [
+        ("load_in_4bit", {"use_bnb_nested_quant": True}, "Linear4bit"),
+        ("load_in_8bit", {}, "Linear8bitLt"),
+    ],
+)
+def test_a_quantised_base_trains_an_adapter(tmp_path, mirror, quantised, other, layer):
     pytest.importorskip("bitsandbytes")
     base = save_tiny_model(tmp_path / "base", "llama")
-    recipe = make_recipe(
-        base, mirror, tmp_path / "run", load_in_4bit=True, use_bnb_nested_quant=True, max_steps=2
-    )
+    options = {quantised: True}
+    recipe = make_recipe(base, mirror, tmp_path / "run", max_steps=2, **options, **other)
     result = run_training(recipe)
     assert all(math.isfinite(loss) for loss in losses_in(result.folder))
-    model = load_adapter(load_model(str(base), load_in_4bit=True), result.adapter)
-    assert type(model.get_base_model().model.layers[0].mlp.up_proj.base_layer).__name__ == (
-        "Linear4bit"
-    )
+    model = load_adapter(load_model(str(base), **options), result.adapter)
+    up = model.get_base_model().model.layers[0].mlp.up_proj
+    assert type(up.base_layer).__name__ == layer
+    assert any(weight.any() for name, weight in up.named_parameters() if "lora_B" in name)
 
 
 def test_a_second_run_gives_the_same_adapter_byte_for_byte(tmp_path, mirror):

@@ -13,7 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Forked children would wait for threads that only their parent has.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from tests.soak import damage, kills, resume, stops
+from tests.soak import damage, kills, numbers, resume, stops
 from tests.soak.outcome import Outcome
 
 
@@ -29,8 +29,10 @@ TESTS: dict[str, Callable[[Path], Outcome]] = {
     "resume_padded_4": _resume(packing=False, accumulation=4),
     "kills": lambda folder: kills.run(folder, cases=200),
     "kills_2": lambda folder: kills.run(folder, cases=200, num_processes=2),
+    "loaders": lambda folder: kills.run(folder, cases=50, num_loaders=2),
     "signals": lambda folder: stops.run(folder, cases=100),
     "signals_2": lambda folder: stops.run(folder, cases=100, num_processes=2),
+    "numbers": lambda folder: numbers.run(folder, cases=100),
     "damage": lambda folder: damage.run_flips(folder, flips=500, cuts=200),
     "disk": lambda folder: damage.run_full_disk(folder, cases=50),
 }

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import torch
 from safetensors.torch import load_file
 
+from pipeline.errors import PipelineError
 from pipeline.files import folder_fault
 from pipeline.training.checkpoint_folders import (
     find_newest_checkpoint,
@@ -34,18 +36,27 @@ _START_SECONDS = 60.0
 _LIMIT_SECONDS = 60.0
 
 
-def run(folder: Path, *, cases: int, num_processes: int = 1, seed: int = 0) -> Outcome:
+def run(
+    folder: Path,
+    *,
+    cases: int,
+    num_processes: int = 1,
+    num_loaders: int = 0,
+    seed: int = 0,
+) -> Outcome:
     """Kill a training run `cases` times while it saves at every step, and go on each time.
 
     Of several processes sometimes all are killed, sometimes one; then the others must end too.
+    With loaders, one of them is killed, and never the process that trains.
     """
     chance = random.Random(seed)
     tasks = make_tasks(folder / "tasks")
-    with timed(f"sigkill_during_save_{num_processes}_processes") as outcome:
+    name = f"sigkill_during_save_{num_processes}_processes"
+    with timed("sigkill_of_a_loader" if num_loaders else name) as outcome:
         newest = num_unfinished = 0
         for _ in range(cases):
             children = fork_group(
-                lambda tell: _train(folder / "run", tasks, tell, num_processes),
+                lambda tell: _train(folder / "run", tasks, tell, num_processes, num_loaders),
                 folder / "log.txt",
                 num_processes,
             )
@@ -58,9 +69,15 @@ def run(folder: Path, *, cases: int, num_processes: int = 1, seed: int = 0) -> O
             # Evenly over one step with its save, however slow the machine is.
             time.sleep(chance.uniform(0, time.monotonic() - began))
             chance.shuffle(children)
-            for child in children if chance.random() < 0.5 else children[:1]:
-                child.kill()
+            if num_loaders:
+                chance.choice(psutil.Process(children[0].pid).children()).kill()
+            else:
+                for child in children if chance.random() < 0.5 else children[:1]:
+                    child.kill()
             _wait_for_all(children, outcome)
+            if num_loaders:
+                code = children[0].exit_code
+                outcome.check(code == 2, f"exit code {code} after a loader was killed")
             outcome.cases += 1
             num_unfinished += any((folder / "run").glob(".checkpoint-*.partial"))
             newest = _judge(folder / "run", newest, children, outcome)
@@ -81,11 +98,18 @@ def _wait_for_all(children: list[Child], outcome: Outcome) -> None:
     outcome.note("seconds_to_end", time.monotonic() - killed)
 
 
-def _train(run: Path, tasks: list, tell: Callable[[str], None], num_processes: int) -> int:
+def _train(
+    run: Path, tasks: list, tell: Callable[[str], None], num_processes: int, num_loaders: int
+) -> int:
     found = find_newest_checkpoint(run).path if run.exists() else None
     if run.exists():
         remove_leftovers(run)
-    recipe = make_recipe(run, per_device_train_batch_size=4 // num_processes, **_FIELDS)
+    recipe = make_recipe(
+        run,
+        per_device_train_batch_size=4 // num_processes,
+        dataloader_num_workers=num_loaders,
+        **_FIELDS,
+    )
     trainer = make_trainer(recipe, tasks)
     save = trainer._checkpoints.save
 
@@ -95,7 +119,10 @@ def _train(run: Path, tasks: list, tell: Callable[[str], None], num_processes: i
         return path
 
     trainer._checkpoints.save = told
-    trainer.train(resume_from_checkpoint=None if found is None else str(found))
+    try:
+        trainer.train(resume_from_checkpoint=None if found is None else str(found))
+    except PipelineError as error:
+        return error.exit_code
     return 0
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from pipeline.training import answer_head
@@ -104,3 +105,49 @@ def test_models_with_rules_of_their_own_for_logits_keep_trls_head():
     forward = model.forward
     add_answer_head(model)
     assert model.forward == forward
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest tensor has that any operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        made = result if isinstance(result, tuple | list) else [result]
+        sizes = [each.numel() for each in made if isinstance(each, torch.Tensor)]
+        self.count = max([self.count, *sizes])
+        return result
+
+
+@pytest.mark.parametrize("head", ["ours", "trl"])
+def test_all_logits_are_never_there_at_once(monkeypatch, head):
+    from trl.kernels import chunked_logprob
+    from trl.trainer.utils import add_fused_lm_head
+
+    vocabulary, tokens = 6000, 2000
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    model = LlamaForCausalLM(config)
+    add_fused_lm_head(model)
+    # TRL's tiles, of 4,096 tokens by 32,768 words, are larger than all of this test's logits.
+    monkeypatch.setattr(chunked_logprob, "TOKEN_CHUNK_SIZE", 128)
+    if head == "ours":
+        monkeypatch.setattr(answer_head, "_MAX_LOGITS", tokens * vocabulary // 8)
+        add_answer_head(model)
+    input_ids = torch.randint(vocabulary, (1, tokens + 1))
+    with LargestTensor() as largest:
+        output = model(input_ids=input_ids, labels=input_ids, fused_lm_head=True, use_cache=False)
+        (-output.log_probs.mean()).backward()
+    assert output.log_probs.shape == (1, tokens)
+    assert largest.count <= tokens * vocabulary // 2
+    assert largest.count >= tokens * vocabulary // 20

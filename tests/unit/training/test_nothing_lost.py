@@ -30,6 +30,13 @@ def test_a_kill_during_a_save_loses_nothing_that_was_saved(tmp_path, num_process
 
 
 @pytest.mark.slow
+def test_a_killed_loader_is_told_and_the_run_goes_on_as_it_would_have(tmp_path):
+    outcome = kills.run(tmp_path, cases=2, num_loaders=2)
+    assert (outcome.cases, outcome.failures) == (2, [])
+    assert outcome.worst["seconds_to_end"] < 5
+
+
+@pytest.mark.slow
 def test_a_signal_at_any_time_loses_no_step(tmp_path, monkeypatch):
     monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
     outcome = stops.run(tmp_path, cases=2)

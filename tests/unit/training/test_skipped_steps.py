@@ -11,6 +11,7 @@ import torch
 from pipeline.errors import TrainingError
 from pipeline.training.step_guard import StepGuard, StepNumbers, shown
 from tests.fixtures.tiny_runs import adapter_weights, make_recipe, make_tasks, make_trainer
+from tests.soak.numbers import poison
 
 
 @pytest.fixture(scope="module")
@@ -21,43 +22,6 @@ def tasks(tmp_path_factory):
 def events(folder, name: str) -> list[dict]:
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [line for line in lines if line.get("event") == name]
-
-
-def poison(trainer, where: str, steps: set[int], value: float) -> None:
-    """Put `value` into the loss, one gradient or one activation of these steps, from 1 on."""
-    model = trainer.model
-
-    def is_due() -> bool:
-        return trainer.model.training and trainer.state.global_step + 1 in steps
-
-    if where == "activation":
-        layer = model.get_base_model().model.norm
-        layer.register_forward_hook(
-            lambda module, inputs, output: output * value if is_due() else None
-        )
-    elif where == "gradient":
-        parameter = next(each for name, each in model.named_parameters() if "lora_B" in name)
-        parameter.register_hook(lambda grad: torch.full_like(grad, value) if is_due() else grad)
-    else:
-        compute_loss = trainer.compute_loss
-
-        def infinite_loss(module, inputs, *args, **options):
-            forward = module.forward
-
-            def changed(*values, **names):
-                output = forward(*values, **names)
-                if is_due() and output.label_mask is not None:
-                    # Its gradient stays finite: only the number itself tells.
-                    output.log_probs = output.log_probs - output.label_mask * abs(value)
-                return output
-
-            module.forward = changed
-            try:
-                return compute_loss(module, inputs, *args, **options)
-            finally:
-                module.forward = forward
-
-        trainer.compute_loss = infinite_loss
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

@@ -45,10 +45,17 @@ def test_utilisation_is_logged_where_the_peak_is_known(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("name", ["activation_offloading"])
-def test_options_for_gpus_are_refused_without_one(tmp_path, name):
-    with pytest.raises(TrainingError, match=rf"{name}: this cannot be used here.*\[TRN002\]"):
-        build_training_arguments(make_recipe(tmp_path, **{name: True}), tmp_path)
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("activation_offloading", True, "Set `activation_offloading: false`"),
+        ("attn_implementation", "flex_attention", "Use sdpa or eager"),
+    ],
+)
+def test_options_for_gpus_are_refused_without_one(tmp_path, name, value, hint):
+    pattern = rf"{name}: this cannot be used here.*{hint}\. \[TRN002\]"
+    with pytest.raises(TrainingError, match=pattern):
+        build_training_arguments(make_recipe(tmp_path, **{name: value}), tmp_path)
 
 
 def test_a_missing_kernel_package_is_named(tmp_path, monkeypatch):

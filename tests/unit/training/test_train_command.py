@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+import torch
 
 from pipeline import train as train_module
-from pipeline.errors import AdapterError, AnnotationError, PipelineErrors
+from pipeline.errors import AdapterError, AnnotationError, PipelineError, PipelineErrors
 from pipeline.train import main
+from pipeline.training.group import group_left
+from pipeline.training.processes import OneProcessError
 
 
 @pytest.fixture
@@ -58,3 +63,24 @@ def test_an_interrupted_run_ends_without_a_traceback(recipe, monkeypatch):
 
     monkeypatch.setattr(train_module, "train", interrupt)
     assert main([recipe]) == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [
+        (None, False),
+        (AdapterError("ADP001", "all met it"), False),
+        (OneProcessError("T", "I"), True),
+    ],
+)
+def test_the_group_of_processes_is_left_unless_others_may_wait(error, stays):
+    distributed = torch.distributed
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with contextlib.suppress(PipelineError), group_left():
+            if error is not None:
+                raise error
+        assert distributed.is_initialized() is stays
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
