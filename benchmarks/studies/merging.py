@@ -99,8 +99,10 @@ def groups() -> dict[str, list[str]]:
     for seed in SEEDS:
         found[f"experts-{seed}"] = [f"expert-{task}-{seed}" for task in TASKS]
         found[f"merges-{seed}"] = [f"{method}-{seed}" for method in METHODS]
-        found[f"joint-{seed}"] = [f"joint-{seed}"]
-        found[f"transfers-{seed}"] = [f"{TRANSFER}-{task}-{seed}" for task in TASKS]
+    found |= {f"joint-{seed}": [f"joint-{seed}"] for seed in SEEDS}
+    found |= {
+        f"transfers-{seed}": [f"{TRANSFER}-{task}-{seed}" for task in TASKS] for seed in SEEDS
+    }
     return found
 
 
