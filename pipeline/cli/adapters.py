@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.shared import stderr, stdout
+from pipeline.cli.shared import recipe_of_run, stderr, stdout
 from pipeline.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -138,18 +138,9 @@ def export(
     """
     from pipeline.adapters.lora_export import export_lora, is_exactly_exportable
     from pipeline.models.quiet import quiet_libraries
-    from pipeline.recipe import load_recipe
-    from pipeline.training.run_folder import RECIPE_FILE
 
     quiet_libraries()
-    if not (run / RECIPE_FILE).is_file():
-        raise AdapterError(
-            "ADP003",
-            f"no {RECIPE_FILE} here, so this is no run",
-            where=run,
-            hint="Give the folder of a run, such as runs/mine",
-        )
-    recipe = load_recipe(run / RECIPE_FILE)
+    recipe = recipe_of_run(run)
     model = _load(recipe, run / "adapter")
     measured: list[Tensor] = []
     if lossy and not is_exactly_exportable(model):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.shared import recipe_of_run
 from pipeline.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -47,19 +48,11 @@ def grown_recipe(run: Path, task: str, out: Path, overrides: list[str]) -> Recip
         AdapterError: There is no such run, or its adapter is of a type that cannot grow (ADP026).
         RecipeError: An override is wrong.
     """
-    from pipeline.recipe import load_recipe
     from pipeline.recipe.reading import read_recipe
     from pipeline.training.run_folder import ADAPTER_FOLDER, RECIPE_FILE
     from pipeline.yaml_reader import YamlDocument
 
-    if not (run / RECIPE_FILE).is_file():
-        raise AdapterError(
-            "ADP003",
-            f"no {RECIPE_FILE} here, so this is no run",
-            where=run,
-            hint="Give the folder of a run, such as runs/mine",
-        )
-    recipe = load_recipe(run / RECIPE_FILE)
+    recipe = recipe_of_run(run)
     if recipe.adapter.type not in ("lora", "mtlora"):
         raise AdapterError(
             "ADP026",

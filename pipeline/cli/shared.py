@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, cast
 import typer
 from rich.console import Console
 
-from pipeline.errors import AnnotationError, EvalError, did_you_mean
+from pipeline.errors import AdapterError, AnnotationError, EvalError, did_you_mean
 from pipeline.types import SPLITS, Split
 
 if TYPE_CHECKING:
     from pipeline.annotations.catalogue import Catalogue
+    from pipeline.recipe import Recipe
 
 PIPED_WIDTH = 160
 """Columns of a table that goes into a file or another program."""
@@ -60,6 +61,25 @@ def catalogue_of(settings: Settings) -> Catalogue:
     from pipeline.annotations.catalogue import builtin_folder, load_catalogue
 
     return load_catalogue([builtin_folder(), *settings.annotation_folders])
+
+
+def recipe_of_run(run: Path) -> Recipe:
+    """Return the recipe that a run was started with.
+
+    Raises:
+        AdapterError: This is no run folder (ADP003).
+    """
+    from pipeline.recipe import load_recipe
+    from pipeline.training.run_folder import RECIPE_FILE
+
+    if not (run / RECIPE_FILE).is_file():
+        raise AdapterError(
+            "ADP003",
+            f"no {RECIPE_FILE} here, so this is no run",
+            where=run,
+            hint="Give the folder of a run, such as runs/mine",
+        )
+    return load_recipe(run / RECIPE_FILE)
 
 
 def split_of(name: str) -> Split:

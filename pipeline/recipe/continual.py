@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.errors import RecipeError, raise_all
+from pipeline.recipe.fields import StrictFields
 from pipeline.recipe.overrides import MergedDocument, merge_overrides, parse_overrides
 from pipeline.recipe.reading import read_recipe
 from pipeline.recipe.schema import Recipe
@@ -32,13 +33,7 @@ _OF_STAGES = ("tasks", "run_name", "output_dir", "overwrite_output_dir", "resume
 """Fields of training that each stage sets."""
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class StageFields(_Fields):
+class StageFields(StrictFields):
     """Tasks that are learned together."""
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -46,7 +41,7 @@ class StageFields(_Fields):
     """Ids of annotations."""
 
 
-class ReplayFields(_Fields):
+class ReplayFields(StrictFields):
     """How much of past stages is seen again; for strategy `replay`."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -55,7 +50,7 @@ class ReplayFields(_Fields):
     """Rows of a past task that are seen again, chosen by the seed."""
 
 
-class ContinualRecipe(_Fields):
+class ContinualRecipe(StrictFields):
     """One continual run, fully described."""
 
     schema_version: Literal[1] = 1

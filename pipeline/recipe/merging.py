@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.errors import RecipeError, did_you_mean, raise_all
+from pipeline.recipe.fields import StrictFields
 from pipeline.recipe.overrides import merge_overrides, parse_overrides
 from pipeline.yaml_reader import (
     ErrorCodes,
@@ -38,13 +39,7 @@ _FIT_FIELDS: dict[str, frozenset[str]] = {
 _CODES = ErrorCodes("REC001", "REC002", "REC003", RecipeError)
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class MergeSource(_Fields):
+class MergeSource(StrictFields):
     """One adapter."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -57,7 +52,7 @@ class MergeSource(_Fields):
     """Id of the annotation it was trained on; for methods with `fit`."""
 
 
-class FitFields(_Fields):
+class FitFields(StrictFields):
     """The base and the rows that a merge is fitted to, and how."""
 
     model_name_or_path: Annotated[str, Field(min_length=1)]
@@ -113,7 +108,7 @@ class FitFields(_Fields):
         return self
 
 
-class MergeRecipe(_Fields):
+class MergeRecipe(StrictFields):
     """One merge, fully described."""
 
     schema_version: Literal[1] = 1

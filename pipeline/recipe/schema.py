@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from pipeline.recipe.fields import StrictFields
 from pipeline.recipe.rules import find_contradictions
 from pipeline.types import Json
 from pipeline.yaml_reader import problems_as_validation_error
@@ -51,18 +52,7 @@ Text = Annotated[str, Field(min_length=1)]
 TextList = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
-class _Fields(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        protected_namespaces=(),
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
-
-
-class ModelFields(_Fields):
+class ModelFields(StrictFields):
     """Which base model, and in what form it is loaded."""
 
     model_name_or_path: Text
@@ -82,7 +72,7 @@ class ModelFields(_Fields):
     """Jinja file that replaces the model's own chat template."""
 
 
-class AdapterOptions(_Fields):
+class AdapterOptions(StrictFields):
     """What kind of adapter, and the options of its kind; unset ones keep the kind's default."""
 
     type: AdapterType = "lora"
@@ -148,7 +138,7 @@ class AdapterSettings(AdapterOptions):
     use_dora: bool = False
 
 
-class AdapterFields(_Fields):
+class AdapterFields(StrictFields):
     """The adapter that is trained; names as in TRL's `ModelConfig`."""
 
     adapter: AdapterChoice = AdapterChoice()
@@ -178,7 +168,7 @@ class AdapterFields(_Fields):
         )
 
 
-class FunctionLibrary(_Fields):
+class FunctionLibrary(StrictFields):
     """How the functions of a request are shown; unset keys stay as the annotation has them."""
 
     size: PositiveInt | None = None
@@ -197,7 +187,7 @@ class FunctionLibrary(_Fields):
         return self.model_dump(exclude_unset=True)
 
 
-class TaskEntry(_Fields):
+class TaskEntry(StrictFields):
     """One task of the mixture."""
 
     task: Text
@@ -210,7 +200,7 @@ class TaskEntry(_Fields):
     """In place of the recipe's, for this task."""
 
 
-class RateFields(_Fields):
+class RateFields(StrictFields):
     """How sizes become rates; meanings as in `pipeline.mixture.rates`."""
 
     policy: RatePolicy = "temperature"
@@ -232,7 +222,7 @@ class GroupEntry(RateFields):
     """Groups inside this one."""
 
 
-class DynamicRates(_Fields):
+class DynamicRates(StrictFields):
     """Rates that follow the loss, between half and twice what the policy gives."""
 
     by: Literal["excess_loss"] = "excess_loss"
@@ -258,7 +248,7 @@ class MixtureSettings(RateFields):
     """Unset keeps the rates for the whole run."""
 
 
-class EvaluationSettings(_Fields):
+class EvaluationSettings(StrictFields):
     """What is scored after training."""
 
     tasks: TextList | None = None
@@ -291,7 +281,7 @@ TaskList = Annotated[
 ]
 
 
-class DataFields(_Fields):
+class DataFields(StrictFields):
     """Which tasks, from where, and how their rows become text."""
 
     tasks: TaskList
@@ -342,7 +332,7 @@ class DataFields(_Fields):
         return {} if chosen is None else chosen.options()
 
 
-class OptimisationFields(_Fields):
+class OptimisationFields(StrictFields):
     """The loop itself; names as in transformers' `TrainingArguments`."""
 
     loss_reduction: Literal["token", "example", "task"] = "token"
@@ -384,7 +374,7 @@ class OptimisationFields(_Fields):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
 
-class RunFields(_Fields):
+class RunFields(StrictFields):
     """Where the run lives, and what is kept and reported."""
 
     schema_version: Literal[1] = 1
