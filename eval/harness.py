@@ -210,7 +210,7 @@ class _TaskRunner:
         self._seed = seed
         self._metrics = metrics_of(task.spec)
         self._asking = asking
-        self._clusters_N = find_clusters(rows, task.spec)
+        self._clusters_N = find_clusters(rows)
         self.samples: list[Sample] = []
 
     def prompts(self, backend: Backend) -> tuple[list[Prompt], int]:

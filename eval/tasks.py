@@ -231,26 +231,24 @@ def majority_pairs(rows: Sequence[TaskExample], spec: TaskSpec, answer: Json) ->
     return [(_as_parsed(answer, row, spec), row.target) for row in rows]
 
 
-def find_clusters(rows: Sequence[TaskExample], spec: TaskSpec) -> Clusters | None:
+def find_clusters(rows: Sequence[TaskExample]) -> Clusters | None:
     """Return the number of the source of each row, or `None` where no two rows share one.
 
-    Rows share a source when the input that the annotation names in `cluster` is equal; without
-    that, when their longest text of at least `MIN_SHARED_CHARACTERS` is: questions about one
+    Rows share a source when the annotation's field `cluster` is equal; in tasks without that
+    field, when their longest text of at least `MIN_SHARED_CHARACTERS` is: questions about one
     passage, several calls for one long request.
     """
-    named = spec.settings.get("cluster")
+    is_named = any(row.cluster is not None for row in rows)
     numbers: dict[str, int] = {}
     found = []
     for place, row in enumerate(rows):
-        source = _source_of(row, None if named is None else str(named))
+        source = row.cluster if is_named else _longest_text(row)
         name = f"row {place}" if source is None else f"source {source}"
         found.append(numbers.setdefault(name, len(numbers)))
     return np.asarray(found, dtype=np.int64) if len(numbers) < len(rows) else None
 
 
-def _source_of(row: TaskExample, named: str | None) -> str | None:
-    if named is not None:
-        return json.dumps(row.inputs.get(named), sort_keys=True)
+def _longest_text(row: TaskExample) -> str | None:
     texts = [value for value in row.inputs.values() if isinstance(value, str)]
     longest = max(texts, key=len, default="")
     return longest if len(longest) >= MIN_SHARED_CHARACTERS else None

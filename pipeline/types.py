@@ -112,6 +112,8 @@ class TaskExample:
     """The gold answer; its shape depends on the task kind."""
     choices: tuple[str, ...] | None = None
     """Allowed answers of this row, where the answer set is closed."""
+    cluster: str | None = None
+    """What the rows of one source share (a passage, a patient, a dialogue); never shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from pipeline.annotations.paths import Scope
 from pipeline.annotations.references import evaluation_order
 from pipeline.annotations.sequences import SequenceRules
 from pipeline.annotations.tagging import entity_types
-from pipeline.annotations.task_kinds import TASK_KINDS
+from pipeline.annotations.task_kinds import CLUSTER, NO_INPUTS, TASK_KINDS
 from pipeline.errors import AnnotationError
 from pipeline.types import Json
 from pipeline.yaml_reader import excerpt
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pipeline.annotations.schema import DatasetAnnotation
 
 FieldValues = dict[str, Json]
-"""`{"inputs": {...}, "target": ..., "choices": [...] or None}`; where DNA was cleaned, `changed`
-says how."""
+"""`{"inputs": {...}, "target": ..., "choices": [...] or None}`, and `cluster` where the row has
+one; where DNA was cleaned, `changed` says how."""
 
 RowFunction = Callable[[Scope, int | str], FieldValues]
 
@@ -58,7 +58,7 @@ def compile_fields(
     compiled = _compile_all(annotation, functions or {}, table)
     finish = _finisher(annotation, table)
     rules = TASK_KINDS[annotation.task]
-    inputs = [name for name in annotation.fields if name not in {"target", "choices"}]
+    inputs = [name for name in annotation.fields if name not in NO_INPUTS]
     optional = {name for name in inputs if name in rules.optional_inputs}
     sequences = sequence_rules(annotation)
 
@@ -90,6 +90,8 @@ def compile_fields(
             "target": target,
             "choices": cast("Json", choices),
         }
+        if (cluster := inner.get(f"${CLUSTER}")) is not None:
+            values[CLUSTER] = cluster
         return values | {"changed": cast("Json", changes)} if changes else values
 
     return run

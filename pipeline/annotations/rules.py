@@ -10,7 +10,13 @@ from pipeline.annotations.columns import paths_used
 from pipeline.annotations.expressions import Column, Const, If, Map
 from pipeline.annotations.references import column_uses, evaluation_order
 from pipeline.annotations.source import is_test_name
-from pipeline.annotations.task_kinds import METRIC_NAMES, TASK_KINDS, SettingRule
+from pipeline.annotations.task_kinds import (
+    CLUSTER,
+    METRIC_NAMES,
+    NO_INPUTS,
+    TASK_KINDS,
+    SettingRule,
+)
 from pipeline.annotations.views import VIEW_FIELDS, view_problems
 from pipeline.errors import did_you_mean
 from pipeline.yaml_reader import Problem, excerpt
@@ -46,12 +52,13 @@ def _inputs(annotation: DatasetAnnotation) -> Iterator[Problem]:
     rules = TASK_KINDS[annotation.task]
     own = {"target"} | ({"choices"} if rules.has_choices else set())
     required = {*rules.required_inputs, *own}
+    own.add(CLUSTER)
     for name in sorted(required - set(annotation.fields)):
         message = f"a {annotation.task} task needs the field {name!r}"
         yield Problem(("fields",), "ANN105", message)
-    allowed = required | set(rules.optional_inputs)
+    allowed = required | own | set(rules.optional_inputs)
     if annotation.views:
-        allowed = required | set(VIEW_FIELDS)
+        allowed = required | own | set(VIEW_FIELDS)
     if rules.any_inputs:
         if set(annotation.fields) <= own:
             yield Problem(("fields",), "ANN105", "at least one input beside `target` is needed")
@@ -247,7 +254,7 @@ def _leaking_target(annotation: DatasetAnnotation) -> Iterator[Problem]:
     if not isinstance(target, Column):
         return
     for name, field in annotation.fields.items():
-        uses = column_uses(field) if name not in {"target", "choices"} else ()
+        uses = column_uses(field) if name not in NO_INPUTS else ()
         if any(use.path == target.path for use in uses):
             message = f"the input {name!r} shows the target, {str(target.path)!r}"
             yield Problem(("fields", name), "ANN158", message)

@@ -72,6 +72,13 @@ METRIC_NAMES: tuple[str, ...] = (
 """Every name that `metrics:` may hold; `eval.metrics` implements them."""
 
 
+CLUSTER = "cluster"
+"""Field with what rows of one source share; any task may have it, and no model sees it."""
+
+NO_INPUTS = frozenset({"target", "choices", CLUSTER})
+"""Fields that are no inputs."""
+
+
 @dataclass(frozen=True, slots=True)
 class SettingRule:
     """What a setting may be."""

@@ -15,6 +15,7 @@ import pydantic
 from pydantic import ConfigDict, Field
 
 from pipeline.annotations.expressions import Function, Record
+from pipeline.annotations.task_kinds import CLUSTER
 from pipeline.errors import did_you_mean
 from pipeline.yaml_reader import Problem, excerpt, problems_as_validation_error
 
@@ -144,6 +145,8 @@ def fields_of_view(view: str, fields: Mapping[str, Expression]) -> dict[str, Exp
         made["calls"] = part("calls")
     if view == "response" and "results" in fields:
         made["results"] = fields["results"]
+    if CLUSTER in fields:
+        made[CLUSTER] = fields[CLUSTER]
     return {**made, "target": part("target")}
 
 

@@ -24,6 +24,7 @@ from pipeline.annotations.references import evaluation_order
 from pipeline.annotations.row_operations import Let, Operation, Where
 from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.annotations.sequences import SequenceRules
+from pipeline.annotations.task_kinds import CLUSTER, NO_INPUTS
 from pipeline.examples.columnar_values import ColumnFunction, Columns, MaskFunction, texts
 from pipeline.examples.encoding import (
     CHOICES,
@@ -140,6 +141,8 @@ class ColumnarPlan:
         cells[TARGET], choices = self.target(frame)
         if choices is not None:
             cells[CHOICES] = choices
+        if CLUSTER in schema.names:
+            cells[CLUSTER] = encoded(frame.column(f"${CLUSTER}"), frame)
         if not self.blank_target:
             frame.leave(_blank(cells[TARGET]))
         return pa.RecordBatch.from_arrays([cells[name] for name in schema.names], schema=schema)
@@ -182,7 +185,7 @@ def columnar_plan(
         for position, operation in enumerate(annotation.rows)
     )
     rules = annotation.rules
-    inputs = tuple(name for name in annotation.fields if name not in {"target", "choices"})
+    inputs = tuple(name for name in annotation.fields if name not in NO_INPUTS)
     required = frozenset(rules.required_inputs) - MAY_BE_EMPTY
     order = evaluation_order(annotation.fields)
     return ColumnarPlan(

@@ -1,9 +1,9 @@
 """Examples as Arrow columns, and back.
 
-One column per input, one for the target, one for the row number and, where rows bring their own
-options, one for the choices. A text is stored as it is. Any other value is stored as NUL followed
-by its JSON text, so one string column holds values of every shape and nothing is unified. Null
-means absent.
+One column per input, one for the target, one for the row number and, where rows have them, one for
+options of their own and one for what rows of one source share. A text is stored as it is. Any
+other value is stored as NUL followed by its JSON text, so one string column holds values of every
+shape and nothing is unified. Null means absent.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.annotations.task_kinds import CLUSTER
 from pipeline.sources.json_lines import MAX_ROW_BYTES
 from pipeline.types import Json, Split, TaskExample
 
@@ -41,9 +42,11 @@ def decode_cell(cell: str) -> Json:
     return cast("Json", json.loads(cell[1:])) if cell[:1] == MARK else cell
 
 
-def example_schema(inputs: Sequence[str], *, has_choices: bool) -> pa.Schema:
+def example_schema(
+    inputs: Sequence[str], *, has_choices: bool, has_cluster: bool = False
+) -> pa.Schema:
     """Return the columns of examples with the given inputs, every cell as text."""
-    names = [ROW, *(INPUT_PREFIX + name for name in inputs), TARGET]
+    names = [ROW, *(INPUT_PREFIX + name for name in inputs), TARGET, *[CLUSTER] * has_cluster]
     fields = [pa.field(name, pa.string()) for name in names]
     if has_choices:
         fields.append(pa.field(CHOICES, pa.list_(pa.string())))
@@ -59,6 +62,7 @@ class DraftExample:
     inputs: Mapping[str, Json]
     target: Json
     choices: Sequence[str] | None = None
+    cluster: Json = None
 
 
 def encode_batch(
@@ -103,6 +107,8 @@ def _encode(drafts: Sequence[DraftExample], schema: pa.Schema) -> pa.RecordBatch
             cells = [draft.row for draft in drafts]
         elif column.name == TARGET:
             cells = [encode_cell(draft.target) for draft in drafts]
+        elif column.name == CLUSTER:
+            cells = [None if d.cluster is None else encode_cell(d.cluster) for d in drafts]
         elif column.name == CHOICES:
             cells = [draft.choices for draft in drafts]
         else:
@@ -137,9 +143,12 @@ def decode_batch(
     cells = {name: batch.column(name).to_pylist() for name in batch.schema.names}
     rows, targets = cells.pop(ROW), cells.pop(TARGET)
     options = cells.pop(CHOICES, None) or itertools.repeat(None)
+    clusters = cells.pop(CLUSTER, None) or itertools.repeat(None)
     names = [name.removeprefix(INPUT_PREFIX) for name in cells]
     inputs = zip(*cells.values(), strict=True)
-    for row, values, target, own in zip(rows, inputs, targets, options, strict=False):
+    for row, values, target, own, cluster in zip(
+        rows, inputs, targets, options, clusters, strict=False
+    ):
         yield TaskExample(
             key=f"{task}/{split}/{row}",
             task=task,
@@ -151,4 +160,5 @@ def decode_batch(
             },
             target=decode_cell(target),
             choices=labels if own is None else tuple(own),
+            cluster=cluster,
         )

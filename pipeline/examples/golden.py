@@ -6,7 +6,9 @@ from typing import cast
 
 from pipeline.annotations.check import golden_values
 from pipeline.annotations.schema import DatasetAnnotation
+from pipeline.annotations.task_kinds import CLUSTER
 from pipeline.errors import SourceError
+from pipeline.examples.encoding import encode_cell
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
 from pipeline.types import Json, TaskExample
 
@@ -23,6 +25,7 @@ def golden_examples(annotation: DatasetAnnotation) -> list[TaskExample]:
     for number, golden in enumerate(annotation.golden):
         for values in golden_values(annotation, golden, REGISTERED_FUNCTIONS):
             own = cast("list[str] | None", values["choices"])
+            cluster = values.get(CLUSTER)
             closed = spec.labels if annotation.rules.is_closed else None
             examples.append(
                 TaskExample(
@@ -32,6 +35,7 @@ def golden_examples(annotation: DatasetAnnotation) -> list[TaskExample]:
                     inputs=cast("dict[str, Json]", values["inputs"]),
                     target=values["target"],
                     choices=tuple(own) if own is not None else closed,
+                    cluster=None if cluster is None else encode_cell(cluster),
                 )
             )
     if not examples:

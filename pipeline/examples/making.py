@@ -18,6 +18,7 @@ from pipeline.annotations.outcomes import RowSkipped
 from pipeline.annotations.paths import Scope
 from pipeline.annotations.row_evaluation import RowPipeline
 from pipeline.annotations.schema import DatasetAnnotation
+from pipeline.annotations.task_kinds import CLUSTER, NO_INPUTS
 from pipeline.examples.columnar import Encoded, columnar_plan
 from pipeline.examples.encoding import ROW, DraftExample, encode_batch, example_schema
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
@@ -94,6 +95,7 @@ class ExampleMaker:
             inputs=cast("dict[str, Json]", values["inputs"]),
             target=values["target"],
             choices=cast("list[str] | None", values["choices"]),
+            cluster=values.get(CLUSTER),
         )
 
 
@@ -167,8 +169,12 @@ class BatchMaker:
 
 def examples_schema(annotation: DatasetAnnotation) -> pa.Schema:
     """Return the Arrow columns of a task's examples."""
-    inputs = [name for name in annotation.fields if name not in {"target", "choices"}]
-    return example_schema(inputs, has_choices=annotation.rules.has_choices)
+    inputs = [name for name in annotation.fields if name not in NO_INPUTS]
+    return example_schema(
+        inputs,
+        has_choices=annotation.rules.has_choices,
+        has_cluster=CLUSTER in annotation.fields,
+    )
 
 
 def needed_columns(annotation: DatasetAnnotation) -> tuple[str, ...]:

@@ -146,6 +146,24 @@ def test_every_row_is_in_the_samples_and_in_the_denominator(whole_run):
     assert all(row["parsed"] is None and set(row["score"].values()) == {0.0} for row in failed)
 
 
+def test_errors_count_the_sources_that_the_annotation_names(tmp_path):
+    task = make_tasks()[0]
+    rows = [replace(row, cluster=f"patient {i // 8}") for i, row in enumerate(task.examples)]
+    answers = {row.key: "yes" for row in rows}
+    errors = []
+    for name, examples in (("alone", task.examples), ("patients", rows)):
+        backend = GivenBackend(answers, name="given")
+        result = evaluate(
+            backend, [replace(task, examples=examples)], output_folder=tmp_path / name
+        )
+        errors.append(result.tasks[0].metrics["accuracy"].standard_error)
+        known = {row.get("cluster") for row in read_samples(tmp_path / name)}
+        assert known == ({None} if name == "alone" else {0, 1, 2})
+        assert result.tasks[0].num_clusters == (None if name == "alone" else 3)
+    # A third of the rows is right in every cluster of 8 rows, so clusters differ less than rows.
+    assert errors[1] < errors[0]
+
+
 def test_results_say_what_they_were_computed_with(whole_run):
     results = read_results(whole_run)
     assert results["backend"] == "transformers"

@@ -158,10 +158,16 @@ def test_rows_about_one_passage_share_a_source():
         replace(rows_of(["yes"], question=question, context=context)[0], key=question)
         for question, context in texts
     ]
-    assert find_clusters(rows, spec_of()).tolist() == [0, 1, 0, 2, 3]
-    assert find_clusters(rows[:2], spec_of()) is None
-    named = find_clusters(rows, spec_of(cluster="context"))
-    assert named.tolist() == [0, 1, 0, 2, 2]
+    assert find_clusters(rows).tolist() == [0, 1, 0, 2, 3]
+    assert find_clusters(rows[:2]) is None
+
+
+def test_a_named_source_counts_and_rows_without_one_stand_alone():
+    passage = "long passage " * 20
+    names = ["x", None, "y", "x", None]
+    rows = rows_of(["yes"] * 5, context=passage)
+    rows = [replace(row, cluster=name) for row, name in zip(rows, names, strict=True)]
+    assert find_clusters(rows).tolist() == [0, 1, 2, 0, 3]
 
 
 def test_wrong_tasks_are_refused_all_at_once():

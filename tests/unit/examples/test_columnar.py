@@ -36,7 +36,7 @@ fields: {question: premise, choices: options, target: gold}
 TEXT = """
 task: text
 splits: {train: train}
-fields: {text: premise, hint: hypothesis, target: name}
+fields: {text: premise, hint: hypothesis, target: name, cluster: label}
 """
 
 PATHS = """
@@ -60,7 +60,7 @@ rows:
   - let: {doubled: {text: "{premise} {premise}"}, size: {clean: hypothesis, steps: [len]}}
   - where: {any: [{of: label, ne: 1}, {of: premise, contains: "0.5"}]}
   - where: {not: {of: size, lt: 3}}
-fields: {text: doubled, context: {const: fixed}, target: label}
+fields: {text: doubled, context: {const: fixed}, target: label, cluster: name}
 labels: [low, middle, high]
 """
 TEMPLATES = """

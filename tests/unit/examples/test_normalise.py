@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from pipeline.annotations.check import check_golden, golden_values
 from pipeline.examples import load_examples, splits_made
+from pipeline.examples.golden import golden_examples
 from pipeline.examples.normalise import recorded_class_names
 from pipeline.sources import load_rows
 
@@ -166,3 +168,28 @@ fields:
     assert [example.target for example in examples] == [[], [{"name": "add", "arguments": {}}]]
     assert set(examples.report.skipped.values()) == {1}
     assert len(examples.report.skipped) == 2
+
+
+@pytest.mark.parametrize("rows", ["", "rows: [{unique: text}]\n"])
+def test_what_rows_of_one_source_share_is_kept_and_not_shown(annotate, mirror, rows):
+    text = TASK.replace("target: label", "target: label, cluster: patient") + rows
+    text = text.replace(", test: test", "")
+    data = [row("a") | {"patient": 7}, row("b") | {"patient": "x"}, row("c"), row("d")]
+    data[3]["patient"] = 7
+    examples = list(load_examples(annotate(text), "train", data_root=mirror(train=data)))
+    assert [example.inputs for example in examples] == [{"text": part} for part in "abcd"]
+    first, second, third, fourth = (example.cluster for example in examples)
+    assert first == fourth != second
+    assert second == "x"
+    assert third is None
+
+
+def test_a_golden_row_may_say_what_its_source_is(annotate):
+    text = TASK.replace("target: label", "target: label, cluster: patient")
+    golden = "golden: [{row: {text: a, label: 1, patient: p}, example: {target: "
+    annotation = annotate(text + golden + '"yes", cluster: p}}]\n')
+    assert check_golden(annotation, golden_values) == []
+    assert [example.cluster for example in golden_examples(annotation)] == ["p"]
+    annotation = annotate(text + golden + '"yes", cluster: q}}]\n')
+    (error,) = check_golden(annotation, golden_values)
+    assert "cluster is" in str(error)
