@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -41,8 +40,6 @@ _BY_LANGUAGE: dict[Language, Callable[[str], Any]] = {
 
 UNREADABLE: Any = object()
 """Stands for a JSON text that cannot be read; any JSON value may itself be meant."""
-
-_HERMES_BLOCK = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
 class DecodeError(Exception):
@@ -113,11 +110,23 @@ def is_call_list(decoded: object) -> bool:
 
 def hermes_blocks(text: str) -> list[dict[str, Any]]:
     """Return the objects in `<tool_call>` blocks; blocks that are not JSON are left out."""
-    blocks = [load_block(block) for block in _HERMES_BLOCK.findall(text)]
+    blocks = [load_block(block) for block in _between(text, "<tool_call>\n", "\n</tool_call>")]
     calls = [block for block in blocks if block is not UNREADABLE]
     if any(type(call) is not dict for call in calls):
         raise ValueError("a block is not an object")
     return calls
+
+
+def _between(text: str, opening: str, closing: str) -> Iterator[str]:
+    """Yield the parts between two tags, as a shortest match would; in linear time."""
+    end = 0
+    while (start := text.find(opening, end)) >= 0:
+        start += len(opening)
+        stop = text.find(closing, start)
+        if stop < 0:
+            return
+        yield text[start:stop]
+        end = stop + len(closing)
 
 
 def load_block(text: str) -> Value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from eval.bfcl.decode import NO_CALL_NOTE, DecodeError, decode_output, is_call_list
@@ -165,3 +167,25 @@ def test_an_unknown_format_is_refused():
     assert (
         str(caught.value) == "unknown BFCL output format 'hermis'. Did you mean 'hermes'? [BFC103]"
     )
+
+
+@pytest.mark.parametrize("language", ["java", "javascript"])
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("(", ")"), ("[", "]"), ("{a:", "}"), ("g(", ")"), ("x=>", ""), ("`${", "}`"), ("(int)", "")],
+)
+def test_deep_source_text_gives_a_value_or_a_typed_failure(opening, closing, language):
+    # The parser's own text of so deep a tree ends the process.
+    depth = 20_000
+    text = f"f(a={opening * depth}1{closing * depth})"
+    try:
+        decoded = decode_output(text, "python_call", language)
+    except DecodeError:
+        return
+    assert decoded in ([{"f": {"a": text[4:-1]}}], {})
+
+
+def test_tags_that_are_never_closed_take_linear_time():
+    started = time.monotonic()
+    assert decode_output("<tool_call>\n{}\n" * 13_000, "hermes") == []
+    assert time.monotonic() - started < 1
