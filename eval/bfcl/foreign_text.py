@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Arguments = dict[str | None, str]
 """Source text by name; under `None` an argument without a name."""
 
+MAX_SOURCE_CHARACTERS = 20_000
+"""Longer source is not parsed: what 4096 generated tokens give, and a gigabyte in the worst case,
+since the parser takes quadratic memory on Java such as `A<A<A<`."""
+
 _JAVA_QUOTED = ("string_literal", "character_literal")
 _JAVA_WHOLE = ("identifier", "class_literal", "type_identifier", "method_invocation")
 
@@ -72,6 +76,8 @@ def _parser(language: str) -> Parser:
 
 
 def _parse(language: str, source: str) -> Node:
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        raise ValueError(f"more than {MAX_SOURCE_CHARACTERS} characters")
     root = _parser(language).parse(source.encode()).root_node
     # A missing semicolon has an error too, but counts as `MISSING`, which the official code lets
     # pass.

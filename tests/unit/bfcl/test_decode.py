@@ -176,13 +176,19 @@ def test_an_unknown_format_is_refused():
 )
 def test_deep_source_text_gives_a_value_or_a_typed_failure(opening, closing, language):
     # The parser's own text of so deep a tree ends the process.
-    depth = 20_000
+    depth = 19_000 // len(opening + closing)
     text = f"f(a={opening * depth}1{closing * depth})"
     try:
         decoded = decode_output(text, "python_call", language)
     except DecodeError:
         return
     assert decoded in ([{"f": {"a": text[4:-1]}}], {})
+
+
+@pytest.mark.parametrize("language", ["java", "javascript"])
+def test_longer_source_than_a_model_writes_is_not_parsed(language):
+    with pytest.raises(DecodeError, match="more than 20000 characters"):
+        decode_output(f"f(a={'A<' * 50_000})", "python_call", language)
 
 
 def test_tags_that_are_never_closed_take_linear_time():
