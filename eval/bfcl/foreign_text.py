@@ -90,7 +90,7 @@ def _nodes(root: Node) -> Iterator[Node]:
     """Yield all nodes of a tree.
 
     The parser's own text of a tree, which the official code searches, is made by recursion in C,
-    and ends the process where a model repeats an opening bracket some thousand times.
+    and ends the process where an opening bracket is repeated often enough.
     """
     cursor = root.walk()
     while True:

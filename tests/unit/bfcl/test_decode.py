@@ -175,7 +175,7 @@ def test_an_unknown_format_is_refused():
     [("(", ")"), ("[", "]"), ("{a:", "}"), ("g(", ")"), ("x=>", ""), ("`${", "}`"), ("(int)", "")],
 )
 def test_deep_source_text_gives_a_value_or_a_typed_failure(opening, closing, language):
-    # The parser's own text of so deep a tree ends the process.
+    # The parser's own text of a tree, made by recursion in C, is not used.
     depth = 19_000 // len(opening + closing)
     text = f"f(a={opening * depth}1{closing * depth})"
     try:
