@@ -232,7 +232,7 @@ def majority_pairs(rows: Sequence[TaskExample], spec: TaskSpec, answer: Json) ->
 
 
 def find_clusters(rows: Sequence[TaskExample]) -> Clusters | None:
-    """Return the number of the source of each row, or `None` where no two rows share one.
+    """Return the number of each row's source; `None` where no two rows share one, or all do.
 
     Rows share a source when the annotation's field `cluster` is equal; in tasks without that
     field, when their longest text of at least `MIN_SHARED_CHARACTERS` is: questions about one
@@ -245,7 +245,8 @@ def find_clusters(rows: Sequence[TaskExample]) -> Clusters | None:
         source = row.cluster if is_named else _longest_text(row)
         name = f"row {place}" if source is None else f"source {source}"
         found.append(numbers.setdefault(name, len(numbers)))
-    return np.asarray(found, dtype=np.int64) if len(numbers) < len(rows) else None
+    # One source for all rows tells nothing of how sources differ.
+    return np.asarray(found, dtype=np.int64) if 1 < len(numbers) < len(rows) else None
 
 
 def _longest_text(row: TaskExample) -> str | None:

@@ -9,7 +9,7 @@ from eval.leaderboard.curves import Curve, Points
 from eval.leaderboard.markup import Html, element
 from eval.leaderboard.text import cell_text, number
 
-NUM_COLOURS = 6
+NUM_COLOURS = 10
 _CURVE_WIDTH, _CURVE_HEIGHT = 220.0, 84.0
 
 

@@ -90,7 +90,7 @@ def _top(board: Leaderboard, colour: Mapping[str, str]) -> Html:
         element("h1", f"{tasks}, {models}"),
         element(
             "p",
-            f"Below: the mean over all tasks, from {rows:,} rows. "
+            f"Below: {_shown_means(board)} over all tasks, from {rows:,} rows. "
             "Unparsable answers count as wrong.",
             class_="lede",
         ),
@@ -98,6 +98,11 @@ def _top(board: Leaderboard, colour: Mapping[str, str]) -> Html:
         element("div", *_cards(board, colour), class_="cards"),
         class_="top",
     )
+
+
+def _shown_means(board: Leaderboard) -> str:
+    num_means = sum(board.mean(run) is not None for run in board.runs)
+    return "the mean" if num_means <= MAX_CARDS else f"the {MAX_CARDS} best of {num_means} means"
 
 
 def _notice(note: str) -> Html:

@@ -10,6 +10,7 @@ STYLE = """
   --warn-page: #fff6df; --warn-line: #e9b949; --warn-ink: #6b4300; --heat: 74, 69, 214;
   --run-majority: #a39d92; --run-base: #5b7089; --run-1: #4a45d6; --run-2: #0f8a74;
   --run-3: #c2571a; --run-4: #b0317f; --run-5: #7a6a00; --run-6: #1f78b4;
+  --run-7: #8c4a2f; --run-8: #d0416a; --run-9: #4f8a10; --run-10: #7b2d9e;
   --text: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   --mono: ui-monospace, "SF Mono", "Cascadia Code", Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
@@ -20,6 +21,7 @@ STYLE = """
     --warn-page: #2c2410; --warn-line: #8a6a1c; --warn-ink: #f3d692; --heat: 150, 147, 255;
     --run-majority: #7d7a74; --run-base: #8fa6c2; --run-1: #a09dff; --run-2: #4fd1b5;
     --run-3: #f2a065; --run-4: #ee85c0; --run-5: #d6c556; --run-6: #7cc4f0;
+    --run-7: #d9a183; --run-8: #ff8fa9; --run-9: #a8d65c; --run-10: #cf9bf0;
   }
 }
 * { box-sizing: border-box; }
@@ -71,6 +73,8 @@ section { margin: 52px 0 0; }
 .c-majority { color: var(--run-majority); } .c-base { color: var(--run-base); }
 .c-1 { color: var(--run-1); } .c-2 { color: var(--run-2); } .c-3 { color: var(--run-3); }
 .c-4 { color: var(--run-4); } .c-5 { color: var(--run-5); } .c-6 { color: var(--run-6); }
+.c-7 { color: var(--run-7); } .c-8 { color: var(--run-8); } .c-9 { color: var(--run-9); }
+.c-10 { color: var(--run-10); }
 
 .controls { display: flex; flex-wrap: wrap; gap: 8px; align-items: center;
   margin-bottom: 12px; }
@@ -91,7 +95,8 @@ table { border-collapse: separate; border-spacing: 0; width: 100%; }
 .board tbody tr:last-child > * { border-bottom: 0; }
 .board thead th { font-size: 12.5px; line-height: 1.35; font-weight: 500; color: var(--muted);
   vertical-align: bottom; }
-.board thead tr:last-child th { white-space: normal; overflow-wrap: anywhere; min-width: 88px; }
+.board thead tr:last-child th { white-space: normal; overflow-wrap: break-word;
+  min-width: 88px; max-width: 150px; }
 .board thead .groups th { padding-bottom: 0; border-bottom: 0; font-weight: 650;
   color: var(--ink); text-align: left; }
 .board th:first-child, .board td:first-child { position: sticky; left: 0; z-index: 1;
@@ -128,10 +133,11 @@ table { border-collapse: separate; border-spacing: 0; width: 100%; }
 .task[open] > summary { border-bottom: 1px solid var(--line); }
 .task:first-child > summary { border-radius: 11px 11px 0 0; }
 .task:last-child:not([open]) > summary { border-radius: 0 0 11px 11px; }
-.task .title { font-weight: 600; overflow-wrap: anywhere; }
-.task .title::before { content: ""; display: inline-block; width: 6px; height: 6px;
-  border-right: 1.6px solid var(--muted); border-bottom: 1.6px solid var(--muted);
-  transform: rotate(-45deg); margin: 0 11px 2px 1px; transition: transform 0.15s; }
+.task .title { display: block; position: relative; padding-left: 19px; font-weight: 600;
+  overflow-wrap: break-word; }
+.task .title::before { content: ""; position: absolute; left: 1px; top: 0.53em; width: 6px;
+  height: 6px; border-right: 1.6px solid var(--muted); border-bottom: 1.6px solid var(--muted);
+  transform: rotate(-45deg); transition: transform 0.15s; }
 .task[open] .title::before { transform: rotate(45deg); }
 .task .facts { display: block; color: var(--muted); font-size: 12.5px; margin-left: 19px; }
 .task .lead { text-align: right; font-weight: 640; }
@@ -147,15 +153,19 @@ table { border-collapse: separate; border-spacing: 0; width: 100%; }
   color: var(--muted); font-size: 11.5px; }
 .scale div { display: flex; justify-content: space-between; }
 
-.inside { padding: 20px 18px 24px; display: grid; gap: 26px; }
+.inside { padding: 20px 18px 24px; display: grid; grid-template-columns: minmax(0, 1fr);
+  gap: 26px; }
 .halves { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 3fr); gap: 36px; }
-.bars { display: grid; grid-template-columns: auto 1fr auto; gap: 9px 14px; align-items: center; }
+.bars { display: grid; grid-template-columns: minmax(0, auto) minmax(48px, 1fr) auto;
+  gap: 9px 14px; align-items: center; }
+.halves > * { min-width: 0; }
 .bars .who { display: flex; align-items: center; gap: 8px; max-width: 220px; min-width: 0; }
 .bars .who span:last-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars .track { height: 16px; }
 .bars .whisker { stroke: var(--ink); opacity: 0.7; stroke-width: 1.5; }
 .difference { margin-top: 14px; font-size: 13.5px; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 16px; margin: 0; font-size: 13px; }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 16px; margin: 0; font-size: 13px;
+  align-content: start; }
 dt { color: var(--muted); }
 dd { margin: 0; overflow-wrap: anywhere; }
 .rows { display: grid; gap: 12px; margin-top: 10px; }
@@ -170,7 +180,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .mark { font-weight: 700; margin-right: 6px; }
 .mark.right { color: var(--right); } .mark.wrong { color: var(--wrong); }
 .mark.part { color: var(--muted); }
-.matrices { display: flex; flex-wrap: wrap; gap: 26px 40px; margin-top: 10px; }
+.matrices { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 26px 40px;
+  margin-top: 10px; overflow-x: auto; }
 .matrix { width: auto; font-size: 12.5px; }
 .matrix caption { text-align: left; font-weight: 600; padding-bottom: 6px; }
 .matrix th { font-weight: 500; color: var(--muted); padding: 3px 8px; text-align: right;
@@ -222,7 +233,9 @@ dd { margin: 0; overflow-wrap: anywhere; }
   border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere;
   min-width: 130px; }
 .method.wide { min-width: 860px; }
-.method.wide th, .method.wide td { min-width: 70px; }
+.method.wide th, .method.wide td { min-width: 70px; overflow-wrap: break-word; }
+.method.wide tbody th { white-space: normal; overflow-wrap: anywhere; max-width: 340px;
+  min-width: 150px; }
 .method tbody tr:last-child > * { border-bottom: 0; }
 .method tbody th { font-weight: 500; color: var(--muted); white-space: nowrap; }
 .method thead th { font-weight: 600; }
@@ -246,6 +259,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
   .board tbody th .tag { display: none; }
   .controls input { width: 100%; }
   .bars .who { max-width: 110px; }
+  .bars .number .error { display: block; }
+  .method.wide { min-width: 640px; }
 }
 @media print {
   .controls { display: none; }

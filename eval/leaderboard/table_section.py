@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from eval.leaderboard.board import Cell, Column, Leaderboard, Run
@@ -51,10 +52,9 @@ def short_name(column: Column, board: Leaderboard) -> str:
 
 
 def breakable(name: str) -> Html:
-    """Return a name that may be broken behind its underscores."""
-    parts = name.split("_")
-    marked = [joined(part, "_", element("wbr")) for part in parts[:-1]]
-    return joined(*marked, parts[-1])
+    """Return a name that may be broken behind its underscores and slashes."""
+    *parts, last = re.split(r"(?<=[_/])(?=[^_/])", name)
+    return joined(*(joined(part, element("wbr")) for part in parts), last)
 
 
 def _is_uniform(board: Leaderboard) -> bool:
@@ -92,10 +92,11 @@ def _controls(board: Leaderboard) -> Html:
 
 
 def _head(board: Leaderboard) -> Html:
-    groups = [element("th"), element("th", "All tasks")]
+    groups = [element("th"), element("th", "All tasks", colspan=2)]
     names = [
         element("th", element("button", "Run", type="button"), aria_sort="none", scope="col"),
         _sortable("Mean", [f"{len(board.columns)} tasks"], family=None, edge=False),
+        _sortable("Unparsed", ["share of rows"], family=None, edge=False),
     ]
     for index, family in enumerate(board.families):
         columns = board.tasks_of(family)
@@ -151,6 +152,7 @@ def _row(board: Leaderboard, run: Run, colour: str) -> Html:
     cells = [
         element("th", name, scope="row", data_sort=run.name),
         _mean_cell(board.mean(run), [mean.value for mean in means if mean], family=None),
+        _unparsed_cell(run),
     ]
     for index, family in enumerate(board.families):
         columns = board.tasks_of(family)
@@ -180,6 +182,20 @@ def _mean_cell(mean: Cell | None, values: list[float], *, family: int | None) ->
         data_sort=repr(mean.value),
         class_=f"mean{edge}",
         **shown,
+    )
+
+
+def _unparsed_cell(run: Run) -> Html:
+    """Return the share of a run's rows whose answers could not be read; the baseline has none."""
+    if run.kind == "majority":
+        return element("td", element("span", "-", class_="none"), data_sort="")
+    failures = sum(cell.num_failures for cell in run.cells.values())
+    rows = sum(cell.num_rows for cell in run.cells.values())
+    return element(
+        "td",
+        f"{100 * failures / rows:.1f} %",
+        title=f"{run.name}: {failures:,} of {rows:,} rows",
+        data_sort=repr(failures / rows),
     )
 
 

@@ -9,7 +9,7 @@ from eval.leaderboard.board import Cell, Column, Leaderboard, Run
 from eval.leaderboard.charts import bar_track, dot, dot_track, scale_top
 from eval.leaderboard.details import Confusion, ShownAnswer, ShownRow, TaskDetails
 from eval.leaderboard.markup import Html, element
-from eval.leaderboard.table_section import family_words, short_name, task_anchor
+from eval.leaderboard.table_section import breakable, family_words, short_name, task_anchor
 from eval.leaderboard.text import number
 from eval.metrics import METRICS
 from eval.statistics import Comparison
@@ -73,7 +73,7 @@ def _task(board: Leaderboard, details: TaskDetails, colour: Mapping[str, str]) -
         "summary",
         element(
             "span",
-            element("span", short_name(column, board), class_="title"),
+            element("span", breakable(short_name(column, board)), class_="title"),
             element("span", facts, class_="facts"),
         ),
         dot_track(column, cells),

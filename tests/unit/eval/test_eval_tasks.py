@@ -160,6 +160,7 @@ def test_rows_about_one_passage_share_a_source():
     ]
     assert find_clusters(rows).tolist() == [0, 1, 0, 2, 3]
     assert find_clusters(rows[:2]) is None
+    assert find_clusters([rows[0], rows[2]]) is None
 
 
 def test_a_named_source_counts_and_rows_without_one_stand_alone():
