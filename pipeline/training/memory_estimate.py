@@ -65,25 +65,22 @@ def estimate_memory(recipe: Recipe, source: str, *, answer_fraction: float = 1.0
         answer_fraction: Share of tokens that are trained on.
 
     Raises:
-        OSError: The configuration cannot be read.
+        ModelError: The configuration cannot be read.
         PipelineError: The adapter does not fit the model.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
     from pipeline.adapters.registry import attach_adapter
+    from pipeline.models.loading import build_skeleton
 
-    config = AutoConfig.from_pretrained(
-        source, revision=recipe.model_revision, trust_remote_code=False
-    )
+    model = build_skeleton(source, revision=recipe.model_revision)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    weights = _weight_bytes(model, recipe)
+    text_config = model.config.get_text_config()
+    names = [entry.task for entry in recipe.tasks]
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-        num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        weights = _weight_bytes(model, recipe)
-        names = [entry.task for entry in recipe.tasks]
         adapted = attach_adapter(model, recipe.adapter_settings, task_names=names)
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    text_config = config.get_text_config()
     num_tokens = recipe.per_device_train_batch_size * recipe.max_length
     return MemoryEstimate(
         weights=weights,

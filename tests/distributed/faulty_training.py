@@ -2,6 +2,7 @@
 
 A fault is `kind:process:step`, with steps from 1 on; several are joined by commas. Kinds: `nan`
 (activations), `inf_gradient`, `out_of_memory`, `sigterm`, `sigusr1`, `kill`, `slow` (0.2 s).
+FSDP runs on CPUs, as in `fsdp_on_cpu`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from pipeline.train import main
 from pipeline.training import run as run_module
 from pipeline.training.trainer import MultiTaskTrainer
+from tests.distributed.fsdp_on_cpu import take_cpus_for_gpus
 
 SIGNALS = {"sigterm": signal.SIGTERM, "sigusr1": signal.SIGUSR1, "kill": signal.SIGKILL}
 
@@ -64,6 +66,8 @@ def run(arguments: list[str], replace: Callable[[str, Any], None]) -> int:
     """Train with faults and return the exit code."""
     FaultyTrainer.faults = faults_of(arguments[0], int(os.environ.get("RANK", "0")))
     replace("MultiTaskTrainer", FaultyTrainer)
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        take_cpus_for_gpus()
     return main(arguments[1:])
 
 

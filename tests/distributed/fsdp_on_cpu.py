@@ -27,7 +27,11 @@ def on_cpu(state: PartialState) -> None:
     state.device = torch.device("cpu")
 
 
-if __name__ == "__main__":
+def take_cpus_for_gpus() -> None:
     PartialState._prepare_backend = with_gpus
     PartialState.set_device = on_cpu
+
+
+if __name__ == "__main__":
+    take_cpus_for_gpus()
     sys.exit(main(sys.argv[1:]))

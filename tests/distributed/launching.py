@@ -23,19 +23,21 @@ def launch(
     cache: Path,
     timeout_seconds: int = 240,
     faults: str | None = None,
+    program: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `pipeline.train` under an accelerate configuration and return what it wrote.
 
-    FSDP runs by `tests.distributed.fsdp_on_cpu`; `faults` are those of
-    `tests.distributed.faulty_training`.
+    FSDP runs by `tests.distributed.fsdp_on_cpu`, unless another `program` is given; `faults` are
+    those of `tests.distributed.faulty_training`.
     """
     is_fsdp = "distributed_type: FSDP" in config.read_text()
-    program = ["-m", "tests.distributed.fsdp_on_cpu" if is_fsdp else "pipeline.train"]
+    usual = "tests.distributed.fsdp_on_cpu" if is_fsdp else "pipeline.train"
+    module = [program or usual]
     if faults is not None:
-        program = ["-m", "tests.distributed.faulty_training", faults]
+        module = ["tests.distributed.faulty_training", faults]
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
-        "--main_process_port", "0", *program, str(recipe), *fields,
+        "--main_process_port", "0", "-m", *module, str(recipe), *fields,
     ]  # fmt: skip
     try:
         return run(command, cache=cache, timeout_seconds=timeout_seconds)

@@ -25,9 +25,6 @@ from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 
 NUM_STEPS, BAD_STEP, STOP = 9, 3, 6
-needs_deepspeed = pytest.mark.skipif(
-    not importlib.util.find_spec("deepspeed"), reason="deepspeed is not installed"
-)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -107,16 +104,25 @@ def losses_of(folder: Path) -> dict[int, float]:
 FAULTS = f"nan:1:{BAD_STEP},sigterm:1:{STOP}"
 
 
-@needs_deepspeed
-@pytest.mark.parametrize("stage", [2, 3])
-def test_a_bad_step_and_a_signal_to_one_process_leave_the_run_as_it_would_have_been(place, stage):
-    config, name = f"deepspeed_zero{stage}.yaml", f"zero{stage}"
+SHARDS = {
+    "deepspeed_zero2.yaml": "global_step*/*zero_pp_rank_{}_*optim_states.pt",
+    "deepspeed_zero3.yaml": "global_step*/*zero_pp_rank_{}_*optim_states.pt",
+    "fsdp2.yaml": "optimizer_0/__{}_*.distcp",
+}
+"""What every process writes of its own."""
+
+
+@pytest.mark.parametrize("config", SHARDS)
+def test_a_bad_step_and_a_signal_to_one_process_leave_the_run_as_it_would_have_been(place, config):
+    if "deepspeed" in config and not importlib.util.find_spec("deepspeed"):
+        pytest.skip("deepspeed is not installed")
+    name = config.removesuffix(".yaml")
     done, output = train_in_two(place, config, name, faults=FAULTS)
     assert done.returncode != 0
     check_stopped(place, done, output)
     checkpoint = output / f"checkpoint-{STOP}"
     for rank in range(2):
-        assert list(checkpoint.glob(f"global_step*/*zero_pp_rank_{rank}_*optim_states.pt")), rank
+        assert list(checkpoint.glob(SHARDS[config].format(rank))), list(checkpoint.rglob("*"))
     done, output = train_in_two(place, config, name, "--resume", "auto")
     check_finished(place, done, output)
 

@@ -123,6 +123,11 @@ def test_deepspeed_training_is_the_run_of_one_process(place, stage):
     check_same_run(place, output, "DEEPSPEED")
 
 
+def test_fully_sharded_training_is_the_run_of_one_process(place):
+    output = train_in_two(place, CONFIGS / "fsdp2.yaml", "fsdp2")
+    check_same_run(place, output, "FSDP")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="FSDP works where there are GPUs")
 def test_an_engine_that_would_fall_back_is_refused(place):
     output = place / "fallback"
@@ -131,6 +136,7 @@ def test_an_engine_that_would_fall_back_is_refused(place):
         place / "recipe.yaml",
         "--output_dir", str(output),
         cache=place / "cache",
+        program="pipeline.train",
     )  # fmt: skip
     assert done.returncode != 0
     message = "distributed type in force is MULTI_CPU, asked for was FSDP"
