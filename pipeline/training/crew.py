@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from pipeline.errors import MixtureError, PipelineError, PipelineErrors, raise_all
+from pipeline.examples.workers import process_pool
 
 WorkerT = TypeVar("WorkerT")
 ValueT = TypeVar("ValueT")
@@ -48,6 +49,7 @@ class Crew(Generic[WorkerT]):
         self._start = start
         self._most_workers = most_workers
         self._pool: ProcessPoolExecutor | None = None
+        self._ends = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Return the crew."""
@@ -60,8 +62,7 @@ class Crew(Generic[WorkerT]):
         traceback: TracebackType | None,
     ) -> None:
         """End the other processes; after an error, without finishing what waits."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._ends.__exit__(kind, error, traceback)
 
     def run(
         self,
@@ -97,13 +98,8 @@ class Crew(Generic[WorkerT]):
         self, method: Callable[[WorkerT, ValueT], ResultT], values: Sequence[ValueT]
     ) -> Iterator[Callable[[], ResultT]]:
         if self._pool is None:
-            # Started afresh: the threads of a tokenizer do not survive a fork.
-            self._pool = ProcessPoolExecutor(
-                self._most_workers,
-                mp_context=get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(self._start,),
-            )
+            pool = process_pool(self._most_workers, _start_worker, self._start, where="prepare")
+            self._pool = self._ends.enter_context(pool)
         futures = [self._pool.submit(_call_worker, method, value) for value in values]
         for future in futures:
             yield future.result
