@@ -1,55 +1,48 @@
-"""Starts real runs of several processes with `accelerate launch`, as a user does."""
+"""Starts real runs of several processes, as `accelerate launch` does."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from tests.distributed.nursery import nursery
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "accelerate_configs"
-EXTENSIONS = Path(tempfile.gettempdir()) / "taskloom-test-extensions"
-"""DeepSpeed builds C++ code here, once; a build of minutes is not repeated for every test."""
 
 
 def launch(
     config: Path,
-    recipe: Path,
+    recipe: Path | str,
     *fields: str,
     cache: Path,
-    timeout_seconds: int = 240,
     faults: str | None = None,
     program: str | None = None,
+    as_a_user: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run `pipeline.train` under an accelerate configuration and return what it wrote.
 
     FSDP runs by `tests.distributed.fsdp_on_cpu`, unless another `program` is given; `faults` are
-    those of `tests.distributed.faulty_training`.
+    those of `tests.distributed.faulty_training`. Processes come from the nursery, or, `as_a_user`
+    does it, from `accelerate launch`.
     """
     is_fsdp = "distributed_type: FSDP" in config.read_text()
     usual = "tests.distributed.fsdp_on_cpu" if is_fsdp else "pipeline.train"
     module = [program or usual]
     if faults is not None:
         module = ["tests.distributed.faulty_training", faults]
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
-        "--main_process_port", "0", "-m", *module, str(recipe), *fields,
-    ]  # fmt: skip
-    try:
-        return run(command, cache=cache, timeout_seconds=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        # A killed build leaves a lock that every later start would wait for.
-        shutil.rmtree(EXTENSIONS, ignore_errors=True)
-        raise
+    arguments = ["--config_file", str(config), "--main_process_port", "0", "-m", *module]
+    arguments += [str(recipe), *fields]
+    if not as_a_user:
+        environment = {"TASKLOOM_CACHE": str(cache)}
+        return nursery().launch(arguments, log=cache.parent / "log.txt", environment=environment)
+    return run([sys.executable, "-m", "accelerate.commands.launch", *arguments], cache=cache)
 
 
-def run(
-    command: list[str], *, cache: Path, timeout_seconds: int = 240, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], *, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the repository, with its output caught."""
     return subprocess.run(
         command,
@@ -57,7 +50,6 @@ def run(
         env={
             **os.environ,
             "TASKLOOM_CACHE": str(cache),
-            "TORCH_EXTENSIONS_DIR": str(EXTENSIONS),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
             **environment,
@@ -65,7 +57,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=timeout_seconds,
+        timeout=240,
     )
 
 

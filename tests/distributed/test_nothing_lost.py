@@ -62,7 +62,14 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def train_in_two(place: Path, config: str, name: str, *fields: str, faults: str | None = None):
+def train_in_two(
+    place: Path,
+    config: str,
+    name: str,
+    *fields: str,
+    faults: str | None = None,
+    as_a_user: bool = False,
+):
     output = place / name
     done = launch(
         two_processes(CONFIGS / config, place),
@@ -73,6 +80,7 @@ def train_in_two(place: Path, config: str, name: str, *fields: str, faults: str 
         *fields,
         cache=place / "cache",
         faults=faults,
+        as_a_user=as_a_user,
     )  # fmt: skip
     return done, output
 
@@ -176,7 +184,9 @@ def check_finished(place: Path, done: subprocess.CompletedProcess[str], output: 
 
 def test_memory_that_runs_out_in_one_process_ends_the_job_with_the_values_to_set(place):
     started = time.monotonic()
-    done, output = train_in_two(place, "cpu_2_processes.yaml", "memory", faults="out_of_memory:1:3")
+    done, output = train_in_two(
+        place, "cpu_2_processes.yaml", "memory", faults="out_of_memory:1:3", as_a_user=True
+    )
     assert time.monotonic() - started < 120
     assert done.returncode != 0
     message = "step 3: out of memory with 2 rows in one pass. Resume with"
@@ -188,7 +198,12 @@ def test_memory_that_runs_out_in_one_process_ends_the_job_with_the_values_to_set
 def test_a_killed_process_ends_the_job_and_the_rest_of_the_run_is_the_same(place):
     fields = ("--save_strategy", "steps", "--save_steps", "2")
     done, output = train_in_two(
-        place, "cpu_2_processes.yaml", "killed", *fields, faults=f"nan:0:{BAD_STEP},kill:1:6"
+        place,
+        "cpu_2_processes.yaml",
+        "killed",
+        *fields,
+        faults=f"nan:0:{BAD_STEP},kill:1:6",
+        as_a_user=True,
     )
     assert done.returncode != 0
     assert alive_with(str(output)) == []

@@ -58,7 +58,7 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def train_in_two(place: Path, config: Path, name: str) -> Path:
+def train_in_two(place: Path, config: Path, name: str, *, as_a_user: bool) -> Path:
     """Train with half the batch per process, and return the run folder."""
     output = place / name
     done = launch(
@@ -68,6 +68,7 @@ def train_in_two(place: Path, config: Path, name: str) -> Path:
         "--output_dir", str(output),
         "--per_device_train_batch_size", "2",
         cache=place / "cache",
+        as_a_user=as_a_user,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return output
@@ -104,6 +105,7 @@ def test_one_process_launched_by_accelerate_is_the_run_of_one_process(place):
         "--max_steps", "3",
         "--lr_scheduler_type", "constant",
         cache=place / "cache",
+        as_a_user=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(logged(output, "loss")) == 3
@@ -112,19 +114,21 @@ def test_one_process_launched_by_accelerate_is_the_run_of_one_process(place):
 
 
 def test_data_parallel_training_is_the_run_of_one_process(place):
-    output = train_in_two(place, CONFIGS / "cpu_2_processes.yaml", "ddp")
+    output = train_in_two(place, CONFIGS / "cpu_2_processes.yaml", "ddp", as_a_user=True)
     check_same_run(place, output, "MULTI_CPU")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="deepspeed is not installed")
 @pytest.mark.parametrize("stage", [2, 3])
 def test_deepspeed_training_is_the_run_of_one_process(place, stage):
-    output = train_in_two(place, CONFIGS / f"deepspeed_zero{stage}.yaml", f"zero{stage}")
+    output = train_in_two(
+        place, CONFIGS / f"deepspeed_zero{stage}.yaml", f"zero{stage}", as_a_user=False
+    )
     check_same_run(place, output, "DEEPSPEED")
 
 
 def test_fully_sharded_training_is_the_run_of_one_process(place):
-    output = train_in_two(place, CONFIGS / "fsdp2.yaml", "fsdp2")
+    output = train_in_two(place, CONFIGS / "fsdp2.yaml", "fsdp2", as_a_user=True)
     check_same_run(place, output, "FSDP")
 
 
@@ -136,6 +140,7 @@ def test_an_engine_that_would_fall_back_is_refused(place):
         place / "recipe.yaml",
         "--output_dir", str(output),
         cache=place / "cache",
+        as_a_user=True,
         program="pipeline.train",
     )  # fmt: skip
     assert done.returncode != 0
@@ -152,6 +157,7 @@ def test_a_mistake_is_told_once_and_stops_all_processes(place):
         "--output_dir", str(output),
         "--lora_target_modules", "[query]",
         cache=place / "cache",
+        as_a_user=True,
     )  # fmt: skip
     assert done.returncode != 0
     assert done.stderr.count("[ADP001]") == 1

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.distributed.launching import REPOSITORY, logged
+from tests.distributed.launching import CONFIGS, launch, logged
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 
@@ -24,22 +21,15 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-def launch_script(num_processes: int, *arguments: str) -> None:
-    config = "cpu.yaml" if num_processes == 1 else "cpu_2_processes.yaml"
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch",
-        "--config_file", str(REPOSITORY / "accelerate_configs" / config),
-        "--main_process_port", "0", "-m", "tests.distributed.share_data", *arguments,
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=400,
+def launch_script(num_processes: int, work: str, place: Path, *arguments: str) -> None:
+    done = launch(
+        CONFIGS / ("cpu.yaml" if num_processes == 1 else "cpu_2_processes.yaml"),
+        work,
+        str(place),
+        *arguments,
+        cache=place / "cache",
+        program="tests.distributed.share_data",
+        as_a_user=num_processes == 1,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -49,7 +39,7 @@ def records(place: Path) -> list[dict]:
 
 
 def test_processes_share_the_parts_and_read_the_same_tokens(place):
-    launch_script(2, "prepare", str(place))
+    launch_script(2, "prepare", place)
     first, second = records(place)
     assert [first["share"], second["share"]] == [[0, 2, 0], [1, 2, 0]]
     assert first["tasks"] == second["tasks"]
@@ -60,7 +50,7 @@ def test_processes_share_the_parts_and_read_the_same_tokens(place):
 
 
 def test_processes_without_a_common_cache_each_make_all(place):
-    launch_script(2, "prepare", str(place), "own")
+    launch_script(2, "prepare", place, "own")
     first, second = records(place)
     assert [first["share"], second["share"]] == [[0, 1, 0], [0, 1, 1]]
     assert first["made"] == second["made"]
@@ -69,8 +59,8 @@ def test_processes_without_a_common_cache_each_make_all(place):
 
 
 def test_changing_rates_are_the_same_for_one_process_and_two(place):
-    launch_script(1, "train", str(place), "one", "32")
-    launch_script(2, "train", str(place), "two", "16")
+    launch_script(1, "train", place, "one", "32")
+    launch_script(2, "train", place, "two", "16")
     rates = [
         [
             (line["step"], line["mixture_rate/tiny/colour"])

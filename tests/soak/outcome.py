@@ -33,7 +33,7 @@ class Outcome:
 
     def line(self) -> str:
         """Return everything as one line of JSON."""
-        worst = {name: round(value, 4) for name, value in self.worst.items()}
+        worst = {name: float(f"{value:.4g}") for name, value in self.worst.items()}
         return json.dumps(
             {
                 "name": self.name,
