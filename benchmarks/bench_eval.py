@@ -20,14 +20,14 @@ import venv
 from pathlib import Path
 
 from benchmarks.bench_batches import WORDS, build_tokenizer
-from benchmarks.paired import Comparison, compare, report
+from benchmarks.paired import Comparison, Fact, compare, report
 from pipeline.files import cache_root
 
 PEER_PACKAGE = "lm_eval==0.4.13"
 PEER_PYTHON = "TASKLOOM_LM_EVAL_PYTHON"
 PEER_MODULE = Path(__file__).parent / "lm_eval_peer.py"
-BATCH_SIZES = (8, 32)
-"""Tried with the peer; the faster one counts."""
+BATCH_SIZES = (8, 32, 128)
+"""Tried with the peer; the fastest one counts."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -169,10 +169,8 @@ def build_task(name: str, labels: tuple[str, ...] | None, num_rows: int, num_wor
     return EvalTask(spec=spec, examples=rows, max_new_tokens=NEW_TOKENS)
 
 
-def build_comparison(name, task, model, tokenizer, *, stop, python, folder, rounds) -> Comparison:
+def build_comparison(name, task, model, tokenizer, *, stop, peers, rounds) -> Comparison:
     """Time one task on both sides, and check that both computed the same."""
-    import torch
-
     from eval.backends.transformers_backend import TransformersBackend
     from eval.tasks import Asking, build_requests
 
@@ -200,23 +198,18 @@ def build_comparison(name, task, model, tokenizer, *, stop, python, folder, roun
         batches = backend.batches(made, max_new_tokens=NEW_TOKENS)
         return [answer for batch in batches for answer in work(batch)]
 
-    peers = [Peer(python, folder, size, torch.get_num_threads()) for size in BATCH_SIZES]
-    try:
-        first = [peer.ask(kind, pairs) for peer in peers]
-        best = min(range(len(peers)), key=lambda place: first[place][0])
-        agreement = check_same(ours(), first[best][1], prompts)
-        found = compare(
-            name,
-            ours,
-            lambda: peers[best].ask(kind, pairs),
-            peer=f"lm-eval {peers[best].version} hf, batch {BATCH_SIZES[best]}",
-            unit="rows",
-            num_items=len(requests),
-            rounds=rounds,
-        )
-    finally:
-        for peer in peers:
-            peer.close()
+    first = [peer.ask(kind, pairs) for peer in peers]
+    best = min(range(len(peers)), key=lambda place: first[place][0])
+    agreement = check_same(ours(), first[best][1], prompts)
+    found = compare(
+        name,
+        ours,
+        lambda: peers[best].ask(kind, pairs)[0],
+        peer=f"lm-eval {peers[best].version} hf, batch {BATCH_SIZES[best]}",
+        unit="rows",
+        num_items=len(requests),
+        rounds=rounds,
+    )
     print(f"{name}: {agreement:.1%} of answers equal, {found.ratio:.2f}x", flush=True)
     return found
 
@@ -237,18 +230,62 @@ def check_same(ours, theirs, prompts) -> float:
     return equal / len(prompts)
 
 
-def score_many(folder: Path) -> tuple[float, float]:
-    """Return seconds, and seconds of the processor, for counting and writing `NUM_SCORED` rows."""
+def score_many(task, answers: dict[str, str], folder: Path) -> list[Fact]:
+    """Return seconds, and seconds of the processor, for counting and writing all rows."""
     from eval.backends.given_backend import GivenBackend
     from eval.harness import evaluate
 
+    started, busy = time.perf_counter(), time.process_time()
+    evaluate(GivenBackend(answers, name="given"), [task], output_folder=folder / task.spec.kind)
+    spent = (time.perf_counter() - started, time.process_time() - busy)
+    name = f"scoring {len(task.examples):,} answers, {task.spec.kind}"
+    return [
+        Fact(name, spent[0], "s", at_most=20),
+        Fact(f"{name}, of the processor", spent[1], "s"),
+    ]
+
+
+def scored_labels():
+    """Return a task with labels, and answers of which a quarter are none."""
     labels = ("yes", "no", "maybe")
     task = build_task("scored", labels, NUM_SCORED, 8)
     generator = random.Random(0)
-    answers = {row.key: generator.choice((*labels, "what?")) for row in task.examples}
-    started, busy = time.perf_counter(), time.process_time()
-    evaluate(GivenBackend(answers, name="given"), [task], output_folder=folder / "scored")
-    return time.perf_counter() - started, time.process_time() - busy
+    return task, {row.key: generator.choice((*labels, "what?")) for row in task.examples}
+
+
+def scored_entities():
+    """Return a task whose F1 over all entities is bootstrapped, and answers with half of them."""
+    from eval.tasks import EvalTask
+    from pipeline.templates.answers import render_answer
+    from pipeline.types import TaskExample, TaskSpec
+
+    generator = random.Random(0)
+    spec = TaskSpec(
+        id="bench/entities",
+        kind="token_classification",
+        family="bench",
+        instruction="List them.",
+        labels=("A", "B"),
+        metrics=("entity_f1", "entity_precision", "entity_recall"),
+        settings={"scheme": "bio"},
+    )
+    rows, answers = [], {}
+    for index in range(NUM_SCORED):
+        tokens = generator.choices(WORDS, k=12)
+        places = sorted(generator.sample(range(12), generator.randint(0, 4)))
+        entities = [
+            {"text": tokens[at], "type": generator.choice("AB"), "start": at, "end": at + 1}
+            for at in places
+        ]
+        key = f"bench/entities/test/{index}"
+        rows.append(
+            TaskExample(
+                key=key, task=spec.id, split="test", inputs={"tokens": tokens}, target=entities
+            )
+        )
+        found = entities[: generator.randint(0, len(entities))]
+        answers[key] = render_answer(found, spec)
+    return EvalTask(spec=spec, examples=rows), answers
 
 
 def make_peer() -> str:
@@ -274,6 +311,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments or [])
     many = tuple(PHRASES[:6])
     single = ("yes", "no")
+    import torch
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = given.peer_python or os.environ.get(PEER_PYTHON) or make_peer()
@@ -281,26 +320,26 @@ def main(arguments: list[str] | None = None) -> None:
         tasks = {
             "choices of several tokens": build_task("several", many, 24, 120),
             "choices of one token": build_task("single", single, 64, 120),
-            "generation": build_task("generation", None, 48, 60),
+            "generation": build_task("generation", None, 96, 60),
         }
         stop = set_stop_token(model, tokenizer, tasks["generation"])
         model.save_pretrained(folder / "model")
-        found = [
-            build_comparison(
-                title,
-                task,
-                model,
-                tokenizer,
-                stop=stop,
-                python=python,
-                folder=folder / "model",
-                rounds=given.rounds,
-            )
-            for title, task in tasks.items()
-        ]
-        seconds, busy = score_many(folder)
-    report(found, file="eval.json")
-    print(f"scoring {NUM_SCORED:,} given answers: {seconds:.1f} s, {busy:.1f} s of the processor")
+        threads = torch.get_num_threads()
+        peers = [Peer(python, folder / "model", size, threads) for size in BATCH_SIZES]
+        try:
+            found = [
+                build_comparison(
+                    title, task, model, tokenizer, stop=stop, peers=peers, rounds=given.rounds
+                )
+                for title, task in tasks.items()
+            ]
+        finally:
+            for peer in peers:
+                peer.close()
+        facts = []
+        for build in (scored_labels, scored_entities):
+            facts += score_many(*build(), folder)
+    report(found, file="eval.json", facts=facts)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_a_bad_command_is_one_line(workspace, arguments, expected):
     assert re.search(expected, line), line
 
 
-def test_an_adapter_of_another_base_is_refused(workspace, small_base):
+def test_a_folder_without_an_adapter_is_refused(workspace, small_base):
     folder = workspace.folder / "no_adapter"
     folder.mkdir()
     arguments = ["--tasks", "ncbi_disease", "--adapter", str(folder)]

@@ -427,7 +427,8 @@ def test_base_and_baseline_stand_on_one_leaderboard(whole_run):
 DATA_ROOT = Path(
     os.environ.get("TASKLOOM_DATA_ROOT") or Path(__file__).parents[3] / "shared" / "data"
 )
-NUM_REAL_ROWS = 300
+NUM_REAL_ROWS = int(os.environ.get("TASKLOOM_REAL_ROWS", "300"))
+"""Of each task; set to a large number to ask all rows."""
 
 
 CATALOGUE = load_catalogue()
