@@ -23,6 +23,7 @@ from eval.backends.base import Backend, Prompt
 from eval.environment import describe_environment
 from eval.journal import Journal
 from eval.metrics import Pairs, metrics_of
+from eval.metrics.metric import FloatArray
 from eval.parsers import parse_answer, with_scores
 from eval.progress import Progress, SilentProgress
 from eval.results import (
@@ -287,12 +288,17 @@ class _TaskRunner:
     def _values(self, pairs: Pairs, samples: Sequence[Sample] = ()) -> dict[str, MetricValue]:
         """Return all metrics; row values that `samples` know already are not computed again."""
         found = {}
+        shared: dict[object, FloatArray] = {}
         for metric in self._metrics:
             if metric.is_mean and samples:
                 values = [sample.score.values[metric.name] for sample in samples]
                 features_NK = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+            elif metric.features in shared:
+                features_NK = shared[metric.features]
             else:
                 features_NK = metric.row_features(pairs, self._task.spec)
+                if not metric.is_mean:
+                    shared[metric.features] = features_NK
             found[metric.name] = MetricValue(
                 value=metric.of_features(features_NK),
                 standard_error=standard_error_of_features(

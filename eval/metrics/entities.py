@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import cast
 
 import numpy as np
@@ -20,9 +19,9 @@ from eval.metrics.metric import (
 from pipeline.types import Json, TaskSpec
 
 
-def _entities(value: Json) -> Counter[tuple[str, str]]:
+def _entities(value: Json) -> list[tuple[str, str]]:
     spans = cast("list[dict[str, str]]", value)
-    return Counter((" ".join(span["text"].split()), span["type"]) for span in spans)
+    return [(" ".join(span["text"].split()), span["type"]) for span in spans]
 
 
 def _counts(parsed: Json, target: Json) -> tuple[int, int, int]:
@@ -33,9 +32,18 @@ def _counts(parsed: Json, target: Json) -> tuple[int, int, int]:
     """
     gold = _entities(target)
     if parsed is None:
-        return 0, 1, gold.total()
+        return 0, 1, len(gold)
     predicted = _entities(parsed)
-    return (predicted & gold).total(), predicted.total(), gold.total()
+    left: dict[tuple[str, str], int] = {}
+    for entity in gold:
+        left[entity] = left.get(entity, 0) + 1
+    num_hits = 0
+    for entity in predicted:
+        count = left.get(entity, 0)
+        if count:
+            left[entity] = count - 1
+            num_hits += 1
+    return num_hits, len(predicted), len(gold)
 
 
 def _count_features(pairs: Pairs, _spec: TaskSpec) -> FloatArray:
