@@ -32,7 +32,7 @@ _FIELDS = {
     "lora_dropout": 0.1,
     "lr_scheduler_type": "constant",
 }
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _LIMIT_SECONDS = 60.0
 
 
@@ -63,7 +63,7 @@ def run(
             # Up to the third save in a row, so that kills also fall on the removal of old ones.
             num_saves = chance.randint(1, 2)
             started = children[0].acknowledged(num_saves, _START_SECONDS)
-            outcome.check(started, f"no save within {_START_SECONDS} s")
+            outcome.check(started, _why_not_started(children, folder / "log.txt"))
             began = time.monotonic()
             children[0].acknowledged(num_saves + 1, _START_SECONDS)
             # Evenly over one step with its save, however slow the machine is.
@@ -85,6 +85,12 @@ def run(
     outcome.note("steps", newest)
     outcome.note("saves_left_unfinished", num_unfinished)
     return outcome
+
+
+def _why_not_started(children: list[Child], log: Path) -> str:
+    codes = [child.wait(0) for child in children]
+    last = log.read_text().splitlines()[-3:] if log.exists() else []
+    return f"no save within {_START_SECONDS} s; exit codes {codes}; {last}"
 
 
 def _wait_for_all(children: list[Child], outcome: Outcome) -> None:
