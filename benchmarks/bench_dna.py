@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.adapters.token_rows import add_token_rows
-from pipeline.chat.dna import UNIT_LENGTHS, UnitIds, dna_tokens, encode_units, extend_tokenizer
+from pipeline.chat.dna import UNIT_LENGTHS, UnitIds, dna_tokens, encode_units
+from pipeline.chat.extension import TokenExtension
 from pipeline.files import write_json
 
 GENOME_BASES = 20_000_000
@@ -64,9 +65,10 @@ def _seconds_to_extend() -> float:
         model, tokenizer = load_model(str(folder)), load_tokenizer(str(folder))
 
         def extend() -> None:
-            add_token_rows(model, extend_tokenizer(tokenizer, "kmer6"))
+            extension = TokenExtension(dna_unit="kmer6")
+            add_token_rows(model, extension.add_to(tokenizer))
             tokenizer.save_pretrained(Path(name) / "adapter")
-            load_tokenizer(str(folder), dna_unit="kmer6")
+            load_tokenizer(str(folder), extension=extension)
 
         start = time.process_time()
         extend()

@@ -18,6 +18,7 @@ from eval.backends.decoding import choice_log_likelihoods, greedy_answers
 from eval.backends.fingerprint import weights_sha256
 from eval.backends.key_values import can_join
 from eval.backends.prompting import PromptBuilder
+from pipeline.chat.extension import plain_labels
 from pipeline.chat.tokenise import stop_token_ids
 from pipeline.errors import EvalError
 from pipeline.types import Json, Prediction
@@ -183,7 +184,7 @@ class TransformersBackend:
         text = self._tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
-        return str(text)
+        return plain_labels(str(text), self._tokenizer)
 
     def _run(
         self, answer: Callable[[Sequence[Prompt]], list[Prediction]], batch: Sequence[Prompt]

@@ -1,8 +1,10 @@
 """Embedding rows of new tokens: made the same everywhere, trained and kept with the adapter.
 
-Rows are added at the end only. A new row is the mean of the base's rows, so that a fresh base gets
-the same ones again without a file. Input rows of new tokens are trained and saved whole; the rows
-of an output head of its own stay at the mean, those of a tied head are the input rows.
+Rows are added at the end only. A new row is drawn from the mean and spread of the base's rows, by
+the id of its token, so that a fresh base gets the same ones again without a file. The mean alone
+would do for none of two cases: the rows of an untrained base average to nothing, and equal rows of
+a head that is not trained could not tell one label from another. Input rows of new tokens are
+trained and saved whole; the rows of an output head of its own stay, unless the head is trained.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def add_token_rows(model: PreTrainedModel, token_ids: Sequence[int]) -> None:
     Args:
         model: A base, changed in place.
         token_ids: Ids of the new tokens. Those within the table, as some models keep spare rows,
-            are set to the mean in the input table only.
+            are made in the input table only.
 
     Raises:
         AdapterError: The model is partitioned over processes (ADP009).
@@ -46,17 +48,19 @@ def add_token_rows(model: PreTrainedModel, token_ids: Sequence[int]) -> None:
     num_rows = weight.shape[0]
     head = cast("nn.Module | None", model.get_output_embeddings())
     is_tied = head is not None and head.weight is weight
-    input_mean = _mean_row(weight)
-    head_mean = None if head is None or is_tied else _mean_row(cast("Tensor", head.weight))
+    added = [index for index in token_ids if index >= num_rows]
+    input_mean, input_rows = _new_rows(weight, token_ids)
+    of_head = None if head is None or is_tied else _new_rows(cast("Tensor", head.weight), added)
     num_needed = max(token_ids) + 1
     if num_needed > num_rows:
         model.resize_token_embeddings(num_needed, mean_resizing=False)
     with torch.no_grad():
         embeddings = cast("Tensor", model.get_input_embeddings().weight)
         embeddings[num_rows:] = input_mean
-        embeddings[list(token_ids)] = input_mean
-        if head_mean is not None:
-            cast("Tensor", model.get_output_embeddings().weight)[num_rows:] = head_mean
+        embeddings[list(token_ids)] = input_rows
+        if of_head is not None and added:
+            head_weight = cast("Tensor", model.get_output_embeddings().weight)
+            head_weight[num_rows:], head_weight[added] = of_head
 
 
 def rows_to_train(model: PreTrainedModel, config: PeftConfig, token_ids: Sequence[int]) -> None:
@@ -103,5 +107,13 @@ def trained_token_ids(config: PeftConfig) -> tuple[int, ...]:
     return tuple(sorted({index for group in groups for index in group}))
 
 
-def _mean_row(weight: Tensor) -> Tensor:
-    return weight.detach().float().mean(dim=0).to(weight.dtype)
+def _new_rows(weight: Tensor, token_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the mean row, `[H]`, and a row for each token, `[N, H]`, alike in mean and spread."""
+    whole = weight.detach().float()
+    mean, spread = whole.mean(dim=0), whole.std(dim=0)
+    draws = [
+        torch.randn(len(mean), generator=torch.Generator().manual_seed(index))
+        for index in token_ids
+    ]
+    noise = torch.stack(draws).to(mean.device) if draws else mean.new_zeros(0, len(mean))
+    return mean.to(weight.dtype), (mean + spread * noise).to(weight.dtype)

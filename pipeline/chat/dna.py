@@ -12,16 +12,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import AddedToken
 
 from pipeline.annotations.sequences import reverse_complement
+from pipeline.chat.dna_bpe import Merge, cut_by_merges, merged_words
 from pipeline.errors import ChatError, did_you_mean
-from pipeline.files import read_json
 from pipeline.types import Conversation
 
 if TYPE_CHECKING:
@@ -29,10 +27,13 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-DnaUnit = Literal["single", "kmer3_overlapping", "kmer3", "kmer6"]
+DnaUnit = Literal["single", "kmer3_overlapping", "kmer3", "kmer6", "bpe"]
 DnaReading = DnaUnit | Literal["letters"]
 UNIT_SETTING = "dna_unit"
 """Setting of a tokenizer that says how it reads sequences."""
+
+MERGES_SETTING = "dna_merges"
+"""Setting of a tokenizer with the merges of byte-pair units, see `pipeline.chat.dna_bpe`."""
 
 UNIT_LENGTHS: dict[DnaUnit, int] = {
     "single": 1,
@@ -40,20 +41,34 @@ UNIT_LENGTHS: dict[DnaUnit, int] = {
     "kmer3": 3,
     "kmer6": 6,
 }
-"""Bases per unit. Overlapping units start at every base, the others follow each other."""
+"""Bases per unit, of units that all have one length. Overlapping units start at every base, the
+others follow each other."""
 
 DNA_START = "<dna>"
 DNA_END = "</dna>"
 DNA_SPAN = re.compile(r"<dna>([ACGTN]*)</dna>")
 
 
-def dna_tokens(unit: DnaUnit) -> list[str]:
-    """Return every token that a tokenizer needs for `unit`, in a fixed order."""
+def dna_tokens(unit: DnaUnit, merges: Sequence[Merge] = ()) -> list[str]:
+    """Return every token that a tokenizer needs for `unit`, in a fixed order.
+
+    Args:
+        unit: How sequences are cut.
+        merges: Of byte-pair units, the most frequent first.
+    """
     _check_unit(unit)
-    singles = [f"<dna_{base}>" for base in "ACGTN"]
-    length = UNIT_LENGTHS[unit]
-    words = itertools.product("ACGT", repeat=length) if length > 1 else ()
-    return [DNA_START, DNA_END, *singles, *(f"<dna_{''.join(word)}>" for word in words)]
+    length = UNIT_LENGTHS.get(unit, 1)
+    words = [*"ACGTN", *merged_words(merges)]
+    if length > 1:
+        words += ["".join(word) for word in itertools.product("ACGT", repeat=length)]
+    return [DNA_START, DNA_END, *(f"<dna_{word}>" for word in words)]
+
+
+def find_merges(tokenizer: PreTrainedTokenizerBase) -> tuple[Merge, ...]:
+    """Return the merges that a tokenizer cuts byte-pair units by; none for other units."""
+    if find_dna_unit(tokenizer) != "bpe":
+        return ()
+    return tuple((left, right) for left, right in tokenizer.init_kwargs.get(MERGES_SETTING, ()))
 
 
 def find_dna_unit(tokenizer: PreTrainedTokenizerBase) -> DnaUnit | None:
@@ -75,45 +90,32 @@ def find_dna_unit(tokenizer: PreTrainedTokenizerBase) -> DnaUnit | None:
     return "kmer3_overlapping" if "<dna_AAA>" in added else "single"
 
 
-def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, unit: DnaReading) -> list[int]:
-    """Give a tokenizer the tokens of a unit, and make it read sequences so from now on.
-
-    Tokens that it has already keep their ids; the others get the next ones, in a fixed order, so
-    that doing it again anywhere gives the same ids.
+def missing_tokens(
+    tokenizer: PreTrainedTokenizerBase, unit: DnaReading, merges: Sequence[Merge] = ()
+) -> list[str]:
+    """Return the tokens that a tokenizer lacks to read a unit, in a fixed order.
 
     Args:
-        tokenizer: Changed in place; remembers the unit when it is saved.
-        unit: `letters` adds nothing and reads sequences as text.
-
-    Returns:
-        Ids of the tokens that were added.
+        tokenizer: Stays as it is.
+        unit: `letters` needs no tokens.
+        merges: As for `dna_tokens`.
     """
-    added: list[str] = []
-    if unit != "letters":
-        known = {token.content for token in tokenizer.added_tokens_decoder.values()}
-        added = [token for token in dna_tokens(unit) if token not in known]
-        tokenizer.add_tokens([AddedToken(token, normalized=False) for token in added])
-    tokenizer.init_kwargs[UNIT_SETTING] = unit
-    return [cast("int", tokenizer.convert_tokens_to_ids(token)) for token in added]
+    if unit == "letters":
+        return []
+    known = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    return [token for token in dna_tokens(unit, merges) if token not in known]
 
 
-def read_saved_unit(folder: Path) -> DnaReading | None:
-    """Return the unit that the tokenizer saved in a folder was extended with, if it was."""
-    try:
-        settings = read_json(folder / "tokenizer_config.json")
-    except (OSError, ValueError):
-        return None
-    unit = settings.get(UNIT_SETTING) if isinstance(settings, dict) else None
-    return cast("DnaReading | None", unit if unit in (*UNIT_LENGTHS, "letters") else None)
-
-
-def encode_units(sequence: str, unit: DnaUnit) -> list[str]:
+def encode_units(sequence: str, unit: DnaUnit, merges: tuple[Merge, ...] = ()) -> list[str]:
     """Return the unit tokens of a sequence over `ACGTN`, without the markers.
 
     A unit never holds `N`, and what is left at the end is written as single bases. Overlapping
     units: token i is the 3-mer that starts at base i; the last two tokens are single bases.
+    Byte-pair units are cut by `merges`.
     """
     _check_unit(unit)
+    if unit == "bpe":
+        return [f"<dna_{word}>" for word in cut_by_merges(sequence, merges)]
     length = UNIT_LENGTHS[unit]
     if unit == "kmer3_overlapping":
         words = (sequence[i : i + 3] for i in range(len(sequence)))
@@ -135,7 +137,7 @@ class UnitIds:
         """Build the tables.
 
         Args:
-            unit: How sequences are cut.
+            unit: How sequences are cut; not `bpe`, whose words have no table.
             ids: Id of every added token; those of `dna_tokens(unit)` are used.
         """
         self._unit = _check_unit(unit)
@@ -219,12 +221,16 @@ def decode_units(tokens: Iterable[str], unit: DnaUnit) -> str:
     return "".join(letters)
 
 
-def unit_spans(sequence: str, unit: DnaUnit) -> list[tuple[int, int]]:
+def unit_spans(
+    sequence: str, unit: DnaUnit, merges: tuple[Merge, ...] = ()
+) -> list[tuple[int, int]]:
     """Return the range of bases that each unit token adds to the sequence."""
     if unit == "kmer3_overlapping":
         return [(i, i + 1) for i in range(len(sequence))]
     ends = list(
-        itertools.accumulate(len(token) - len("<dna_>") for token in encode_units(sequence, unit))
+        itertools.accumulate(
+            len(token) - len("<dna_>") for token in encode_units(sequence, unit, merges)
+        )
     )
     return list(zip([0, *ends], ends, strict=False))
 
@@ -251,8 +257,8 @@ def split_dna(text: str) -> list[tuple[str, bool]]:
 
 
 def _check_unit(unit: DnaUnit) -> DnaUnit:
-    if unit not in UNIT_LENGTHS:
-        names: Sequence[str] = list(UNIT_LENGTHS)
+    names: Sequence[str] = get_args(DnaUnit)
+    if unit not in names:
         raise ChatError(
             "CHT010", f"{unit!r} is no DNA unit", where="dna_unit", hint=did_you_mean(unit, names)
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.chat.dna import DNA_START, split_dna
+from pipeline.chat.extension import label_token, task_token
 from pipeline.chat.render import Skeleton, renderer_for
 from pipeline.chat.slots import Occurrence
 from pipeline.chat.vocabulary import TextEncoder, encoder_for
@@ -86,6 +87,10 @@ def encode_conversations(
         if layout is None:
             layout = _LAYOUTS[skeleton] = _lay_out(skeleton, encoder)
         parts, num_prompt_parts = _fill(layout, texts, encoder)
+        task = encoder.token_id(task_token(conversation.task))
+        if task is not None:
+            parts.insert(num_prompt_parts, ([task], False))
+            num_prompt_parts += 1
         filled.append((parts, num_prompt_parts))
         waiting.update((part, None) for part, _ in parts if isinstance(part, tuple))
     ids: dict[_Text, list[int]] = {}
@@ -162,7 +167,10 @@ def _fill(layout: _Layout, texts: Sequence[str], encoder: TextEncoder) -> tuple[
             for piece in item.pieces
         ]
         text = "".join(pieces)
-        if encoder.dna_unit is not None and DNA_START in text:
+        label = encoder.token_id(label_token(text.strip())) if item.trainable else None
+        if label is not None:
+            parts.append(([label], True))
+        elif encoder.dna_unit is not None and DNA_START in text:
             found = _with_dna(item, pieces, encoder)
             parts.extend((part, item.trainable) for part in found)
         elif text:

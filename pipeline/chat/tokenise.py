@@ -221,7 +221,7 @@ def _fit(
 
     def token_spans(text: str, is_sequence: bool) -> list[tuple[int, int]]:
         if is_sequence and encoder.dna_unit is not None:
-            return unit_spans(text, encoder.dna_unit)
+            return unit_spans(text, encoder.dna_unit, encoder.dna_merges)
         return encoder.token_spans(text)
 
     shorter: Conversation | None = conversation

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, cast
 
 from tokenizers import AddedToken, Tokenizer
 
-from pipeline.chat.dna import DNA_END, DNA_START, DnaUnit, UnitIds, encode_units, find_dna_unit
+from pipeline.chat.dna import (
+    DNA_END,
+    DNA_START,
+    DnaUnit,
+    UnitIds,
+    encode_units,
+    find_dna_unit,
+    find_merges,
+)
+from pipeline.chat.dna_bpe import Merge
 from pipeline.errors import ChatError
 from pipeline.types import Json
 
@@ -56,11 +65,12 @@ class TextEncoder:
         self.vocabulary_size = len(tokenizer)
         self.eos_token_id: int | None = tokenizer.eos_token_id
         self.dna_unit: DnaUnit | None = find_dna_unit(tokenizer)
+        self.dna_merges: tuple[Merge, ...] = find_merges(tokenizer)
 
     @cached_property
     def backend_sha256(self) -> str:
         """Hash of the vocabulary and rules of the tokenizer, added tokens and DNA unit included."""
-        text = f"{self._backend.to_str()}{self.dna_unit}"
+        text = f"{self._backend.to_str()}{self.dna_unit}{self.dna_merges}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
@@ -153,7 +163,7 @@ class TextEncoder:
         if self._unit_ids is not None:
             return [markers[0], *self._unit_ids.encode(sequence).tolist(), markers[1]]
         ids = [markers[0]]
-        for token in encode_units(sequence, self.dna_unit):
+        for token in encode_units(sequence, self.dna_unit, self.dna_merges):
             found = self._ids.get(token)
             letters = token.removeprefix("<dna_")[:-1]
             ids += self.encode_fixed(letters, has_prefix=False) if found is None else [found]
@@ -161,7 +171,7 @@ class TextEncoder:
 
     @cached_property
     def _unit_ids(self) -> UnitIds | None:
-        if self.dna_unit is None:
+        if self.dna_unit is None or self.dna_unit == "bpe":
             return None
         units = UnitIds(self.dna_unit, self._ids)
         return units if units.is_complete else None

@@ -166,19 +166,13 @@ def _held_out_rows(recipe: Recipe, task: str, num_rows: int) -> list[Tensor]:
     """Return token ids of validation examples, or of training examples where there are none."""
     import torch
 
-    from pipeline.models.loading import load_tokenizer, resolve_model
+    from pipeline.training.recipe_tokenizer import load_recipe_tokenizer
     from pipeline.training.task_tokens import load_tasks
 
     entries = tuple(entry for entry in recipe.tasks if entry.task == task)
     if not entries:
         return []
-    template = recipe.chat_template_path
-    tokenizer = load_tokenizer(
-        resolve_model(recipe.model_name_or_path),
-        revision=recipe.model_revision,
-        chat_template_path=None if template is None else Path(template),
-        dna_unit=recipe.dna_unit,
-    )
+    tokenizer = load_recipe_tokenizer(recipe)
     narrowed = recipe.model_copy(update={"tasks": entries})
     for split in ("validation", "train"):
         for found in load_tasks(narrowed, tokenizer, split=split):

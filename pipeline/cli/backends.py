@@ -41,7 +41,7 @@ def model_backends(
     from eval.backends.transformers_backend import TransformersBackend
     from pipeline.adapters.merging.writing import is_transductive
     from pipeline.adapters.registry import load_adapter
-    from pipeline.chat.dna import read_saved_unit
+    from pipeline.chat.extension import TokenExtension
     from pipeline.models.loading import current_device, load_model, load_tokenizer
 
     tokenizer = load_tokenizer(source, revision=revision, chat_template_path=chat_template_path)
@@ -60,10 +60,12 @@ def model_backends(
         return
     adapted = load_adapter(base, adapter)
     adapted.eval()
-    if (unit := read_saved_unit(adapter)) is not None:
-        tokenizer = load_tokenizer(
-            source, revision=revision, chat_template_path=chat_template_path, dna_unit=unit
-        )
+    tokenizer = load_tokenizer(
+        source,
+        revision=revision,
+        chat_template_path=chat_template_path,
+        extension=TokenExtension.read(adapter),
+    )
     yield (
         "adapter",
         build(

@@ -6,14 +6,13 @@ adds others. Weights are random, the same for a size on every machine with the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from pipeline.files import cache_root, is_complete_folder, sha256_of_json, staged_folder
 from pipeline.types import Json
 
-_HEAD_WIDTH = 64
-_VERSION = 1
+_VERSION = 2
 """Raise when the same size gives other weights."""
 
 
@@ -23,9 +22,13 @@ class DnaBaseSize:
 
     num_layers: int
     hidden_size: int
+    head_width: int = 64
+    mlp_ratio: int = 4
+    """Width of the feed-forward layer over `hidden_size`."""
 
 
 DNA_BASES: dict[str, DnaBaseSize] = {
+    "dna-200k": DnaBaseSize(1, 64, head_width=16, mlp_ratio=2),
     "dna-2m": DnaBaseSize(4, 128),
     "dna-20m": DnaBaseSize(8, 256),
     "dna-60m": DnaBaseSize(8, 512),
@@ -34,7 +37,7 @@ DNA_BASES: dict[str, DnaBaseSize] = {
     "dna-700m": DnaBaseSize(16, 1536),
     "dna-1b": DnaBaseSize(16, 2048),
 }
-"""Layers and widths of Omni-DNA, and one small enough for two CPU cores."""
+"""Layers and widths of Omni-DNA, and two small enough for a CPU."""
 
 
 def ensure_dna_base(name: str, *, seed: int = 0) -> Path:
@@ -48,7 +51,7 @@ def ensure_dna_base(name: str, *, seed: int = 0) -> Path:
         OutputError: The cache folder cannot be written.
     """
     size = DNA_BASES[name]
-    shape: list[Json] = [_VERSION, size.num_layers, size.hidden_size, seed]
+    shape: list[Json] = [_VERSION, *astuple(size), seed]
     folder = cache_root() / "dna-base" / f"{name}-{sha256_of_json(shape)[:12]}"
     if not is_complete_folder(folder):
         with staged_folder(folder) as staged:
@@ -63,14 +66,16 @@ def _write(folder: Path, size: DnaBaseSize, seed: int) -> None:
     from pipeline.models.embedded.build import build_embedded_tokenizer
 
     tokenizer = build_embedded_tokenizer()
-    num_heads = max(2, size.hidden_size // _HEAD_WIDTH)
+    num_heads = size.hidden_size // size.head_width
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden_size,
         num_hidden_layers=size.num_layers,
         num_attention_heads=num_heads,
         num_key_value_heads=num_heads,
-        intermediate_size=4 * size.hidden_size,
+        intermediate_size=size.mlp_ratio * size.hidden_size,
+        # The usual 0.02 is meant for wide models; narrow ones learn little from it at first.
+        initializer_range=size.hidden_size**-0.5,
         max_position_embeddings=2048,
         tie_word_embeddings=False,
         bos_token_id=None,

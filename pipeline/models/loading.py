@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.chat.dna import DnaReading, extend_tokenizer
+from pipeline.chat.extension import TokenExtension
 from pipeline.errors import ModelError
 from pipeline.models.dna_base import DNA_BASES, ensure_dna_base
 from pipeline.models.folder_checks import check_model_folder, check_tokenizer_folder
@@ -65,7 +65,7 @@ def load_tokenizer(
     *,
     revision: str | None = None,
     chat_template_path: Path | None = None,
-    dna_unit: DnaReading | None = None,
+    extension: TokenExtension | None = None,
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model; it has a padding token afterwards.
 
@@ -73,7 +73,7 @@ def load_tokenizer(
         name: As for `resolve_model`.
         revision: Commit, tag or branch on the hub.
         chat_template_path: Jinja file that replaces the model's chat template.
-        dna_unit: How DNA is read; `None` leaves it to the tokenizer.
+        extension: Tokens to add.
 
     Raises:
         ModelError: The tokenizer or the template cannot be loaded.
@@ -93,8 +93,8 @@ def load_tokenizer(
         tokenizer.chat_template = _read_chat_template(chat_template_path)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = _find_pad_token(tokenizer, source)
-    if dna_unit is not None:
-        extend_tokenizer(tokenizer, dna_unit)
+    if extension is not None:
+        extension.add_to(tokenizer)
     return tokenizer
 
 

@@ -310,9 +310,17 @@ class DataFields(StrictFields):
     decontaminate: Decontaminate = "report"
     """What becomes of training rows that repeat evaluated rows: `report` counts them, `drop`
     leaves them out, `error` refuses to train, `none` does not look."""
-    dna_unit: Literal["letters", "single", "kmer3_overlapping", "kmer3", "kmer6"] | None = None
+    dna_unit: Literal["letters", "single", "kmer3_overlapping", "kmer3", "kmer6", "bpe"] | None = (
+        None
+    )
     """How DNA is cut into tokens; a base that lacks them learns their rows with the adapter.
     Unset leaves it to the base's tokenizer; `letters` reads DNA as text."""
+    dna_vocabulary_size: Annotated[int, Field(ge=5, le=65_536)] = 1024
+    """Words of the unit `bpe` at most, learned from the training sequences."""
+    task_tokens: bool = False
+    """End each task's prompts with a token of its own, such as `<task:gue/emp_H3>`."""
+    label_tokens: bool = False
+    """Answer closed questions with one token per label, such as `<label:yes>`."""
     other_strand_share: Fraction = 0.0
     """Share of training rows read on the other strand, chosen by a hash of the row, of the tasks
     whose strands mean the same."""

@@ -210,9 +210,12 @@ def check_device_options(recipe: Recipe, requested: RequestedEngine, *, has_gpu:
         refused["torch_compile"] = f"{requested.engine} changes weights between the layers"
     if requested.zero_stage == 3 or requested.engine == "FSDP":
         refused["activation_offloading"] = f"{requested.engine} moves weights itself"
+        reason = f"{requested.engine} cuts the rows of new tokens in pieces"
+        refused |= dict.fromkeys(("task_tokens", "label_tokens"), reason)
         if recipe.dna_unit != "letters":
-            refused["dna_unit"] = f"{requested.engine} cuts the rows of new tokens in pieces"
-    hints = {"dna_unit": "Use DDP or ZeRO-2", "attn_implementation": "Use sdpa or eager"}
+            refused["dna_unit"] = reason
+    hints = dict.fromkeys(("dna_unit", "task_tokens", "label_tokens"), "Use DDP or ZeRO-2")
+    hints["attn_implementation"] = "Use sdpa or eager"
     for name, reason in refused.items():
         if getattr(recipe, name):
             raise TrainingError(

@@ -23,9 +23,9 @@ from pipeline.mixture.tokens import (
     tokenise_part,
     tokens_folder,
 )
-from pipeline.models.loading import load_tokenizer, resolve_model
 from pipeline.recipe import Recipe
 from pipeline.training.crew import Crew, all_or_errors
+from pipeline.training.recipe_tokenizer import load_recipe_tokenizer
 from pipeline.training.task_tokens import (
     TaskData,
     TokenSource,
@@ -64,14 +64,7 @@ class Maker:
         """The recipe's tokenizer."""
         if self._given_tokenizer is not None:
             return self._given_tokenizer
-        recipe = self._recipe
-        template = recipe.chat_template_path
-        return load_tokenizer(
-            resolve_model(recipe.model_name_or_path),
-            revision=recipe.model_revision,
-            chat_template_path=None if template is None else Path(template),
-            dna_unit=recipe.dna_unit,
-        )
+        return load_recipe_tokenizer(self._recipe)
 
     def normalise(self, data: TaskData) -> tuple[Path, bool]:
         """Make the examples of a task; return where its tokens belong, and if they are there."""

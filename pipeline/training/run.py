@@ -15,11 +15,10 @@ from transformers import TrainerCallback, set_seed
 
 from pipeline.adapters.continuing import extend_adapter, start_adapter_from
 from pipeline.adapters.registry import attach_adapter
-from pipeline.chat.dna import extend_tokenizer
 from pipeline.errors import OutputError, TrainingError
 from pipeline.mixture.build import build_batches
 from pipeline.mixture.plan import MixturePlan, build_plan
-from pipeline.models.loading import load_model, load_tokenizer, resolve_model
+from pipeline.models.loading import load_model, resolve_model
 from pipeline.recipe import Recipe
 from pipeline.training.arguments import (
     build_training_arguments,
@@ -48,6 +47,7 @@ from pipeline.training.preparing_together import load_tasks_together
 from pipeline.training.processes import run_together
 from pipeline.training.progress import ProgressDisplay, describe_event
 from pipeline.training.recipe_record import RecipeRecord
+from pipeline.training.recipe_tokenizer import find_new_token_ids, load_recipe_tokenizer
 from pipeline.training.records import MetricsFile
 from pipeline.training.resuming import choose_checkpoint
 from pipeline.training.routing_record import RoutingRecord
@@ -181,7 +181,7 @@ def _prepare(recipe: Recipe) -> _Prepared:
     # all processes have made the examples.
     leakage = run_together(state, lambda: find_left_out(recipe), main_first=True)
     source = run_together(state, lambda: resolve_model(recipe.model_name_or_path), main_first=True)
-    tokenizer = run_together(state, lambda: _load_tokenizer(recipe, source))
+    tokenizer = run_together(state, lambda: load_recipe_tokenizer(recipe), main_first=True)
     by_split = load_tasks_together(recipe, tokenizer, state)
     leakage = leakage or run_together(state, lambda: leakage_of(recipe), main_first=True)
     tasks = by_split["train"]
@@ -285,16 +285,6 @@ def _train(trainer: MultiTaskTrainer, prepared: _Prepared) -> TrainOutput:
     return outcome
 
 
-def _load_tokenizer(recipe: Recipe, source: str) -> PreTrainedTokenizerBase:
-    template = recipe.chat_template_path
-    return load_tokenizer(
-        source,
-        revision=recipe.model_revision,
-        chat_template_path=None if template is None else Path(template),
-        dna_unit=recipe.dna_unit,
-    )
-
-
 def _build_batches(
     recipe: Recipe,
     arguments: SFTConfig,
@@ -341,16 +331,9 @@ def _build_model(prepared: _Prepared) -> PeftModel:
         model,
         settings,
         task_names=task_names,
-        new_token_ids=_new_token_ids(recipe, prepared.source),
+        new_token_ids=find_new_token_ids(recipe),
         keep_base_dtype=keep_base_dtype,
     )
-
-
-def _new_token_ids(recipe: Recipe, source: str) -> list[int]:
-    """Return the tokens that the base's own tokenizer lacks."""
-    if recipe.dna_unit is None:
-        return []
-    return extend_tokenizer(load_tokenizer(source, revision=recipe.model_revision), recipe.dna_unit)
 
 
 def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:

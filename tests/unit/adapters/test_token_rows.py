@@ -11,7 +11,8 @@ import torch
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.adapters.registry import attach_adapter, load_adapter
 from pipeline.adapters.token_rows import add_token_rows, trained_token_ids
-from pipeline.chat.dna import extend_tokenizer, find_dna_unit, read_saved_unit
+from pipeline.chat.dna import find_dna_unit
+from pipeline.chat.extension import TokenExtension
 from pipeline.models.loading import load_model, load_tokenizer
 from pipeline.recipe import AdapterSettings
 from tests.fixtures.tiny_models import save_tiny_model
@@ -26,7 +27,7 @@ def base(request, tmp_path_factory):
 
 def extended(base, unit="kmer3"):
     tokenizer = load_tokenizer(str(base))
-    return tokenizer, extend_tokenizer(tokenizer, unit)
+    return tokenizer, TokenExtension(dna_unit=unit).add_to(tokenizer)
 
 
 def is_tied(model):
@@ -44,7 +45,10 @@ def test_rows_are_added_upward_and_old_rows_stay(base):
         old, new = getattr(before, table)().weight, getattr(after, table)().weight
         kept = [i for i in range(num_rows) if i not in ids]
         assert torch.equal(new[kept], old[kept])
-        assert torch.allclose(new[num_rows:], old.mean(dim=0).expand_as(new[num_rows:]))
+        added = new[[i for i in ids if i >= num_rows]]
+        assert torch.allclose(added.mean(), old.mean(), atol=0.2 * old.std().item())
+        assert added.std().item() == pytest.approx(old.std().item(), rel=0.2)
+        assert len(added.unique(dim=0)) == len(added)
 
 
 def test_adding_is_the_same_every_time_and_a_smaller_vocabulary_shrinks_nothing(base):
@@ -98,17 +102,17 @@ def test_new_rows_are_trained_and_old_ones_are_not_and_one_call_finds_them_again
         assert torch.allclose(model(probe).logits, loaded(probe).logits, atol=1e-6)
     assert torch.equal(loaded.get_input_embeddings().weight, end)
 
-    unit = read_saved_unit(tmp_path)
-    assert unit == "kmer3"
-    again = load_tokenizer(str(base), dna_unit=unit)
+    extension = TokenExtension.read(tmp_path)
+    assert extension == TokenExtension(dna_unit="kmer3")
+    again = load_tokenizer(str(base), extension=extension)
     assert find_dna_unit(again) == "kmer3"
     assert again.get_vocab() == tokenizer.get_vocab()
 
 
 def test_a_base_that_has_all_tokens_gets_no_new_rows(base):
     tokenizer, _ = extended(base)
-    assert extend_tokenizer(tokenizer, "kmer3") == []
-    assert extend_tokenizer(copy.deepcopy(tokenizer), "letters") == []
+    assert TokenExtension(dna_unit="kmer3").add_to(tokenizer) == []
+    assert TokenExtension(dna_unit="letters").add_to(copy.deepcopy(tokenizer)) == []
 
 
 def test_four_thousand_units_are_added_and_loaded_in_a_second(base):

@@ -6,8 +6,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from pipeline.chat.extension import TokenExtension
 from pipeline.models.dna_base import DNA_BASES
 from pipeline.models.loading import load_model, load_tokenizer, resolve_model
+
+KMER6 = TokenExtension(dna_unit="kmer6")
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +21,7 @@ def _cache(tmp_path, monkeypatch):
 def test_an_untrained_base_is_written_once_and_loads():
     folder = resolve_model("dna-2m")
     assert resolve_model("dna-2m") == folder
-    model, tokenizer = load_model("dna-2m"), load_tokenizer("dna-2m", dna_unit="kmer6")
+    model, tokenizer = load_model("dna-2m"), load_tokenizer("dna-2m", extension=KMER6)
     assert model.get_input_embeddings().weight.shape[0] < len(tokenizer)
     first, second = torch.tensor([[5, 6, 7]]), torch.tensor([[7, 6, 5]])
     assert not torch.equal(model(first).logits[:, -1], model(second).logits[:, -1])

@@ -72,9 +72,11 @@ def test_new_tokens_are_refused_where_weights_are_cut_in_pieces(tmp_path, stage,
         "ACCELERATE_USE_FSDP": fsdp or "false",
     }
     engine = RequestedEngine.from_environment(environment)
-    recipe = make_recipe(tmp_path, dna_unit="kmer6")
-    with pytest.raises(TrainingError, match=r"dna_unit: this cannot.*Use DDP or ZeRO-2.*TRN002"):
-        check_device_options(recipe, engine, has_gpu=True)
+    for option in ({"dna_unit": "kmer6"}, {"task_tokens": True}, {"label_tokens": True}):
+        recipe = make_recipe(tmp_path, **option)
+        said = rf"{next(iter(option))}: this cannot.*Use DDP or ZeRO-2.*TRN002"
+        with pytest.raises(TrainingError, match=said):
+            check_device_options(recipe, engine, has_gpu=True)
     check_device_options(make_recipe(tmp_path, dna_unit="letters"), engine, has_gpu=True)
     check_device_options(recipe, RequestedEngine.from_environment({}), has_gpu=True)
 
