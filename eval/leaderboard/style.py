@@ -173,6 +173,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
   padding: 14px 16px; background: var(--sunken); border-radius: 10px; }
 .row pre { margin: 0; font: 12.5px/1.5 var(--mono); white-space: pre-wrap;
   overflow-wrap: anywhere; max-height: 15em; overflow-y: auto; }
+.picture { display: block; width: 84px; height: 84px; margin-bottom: 6px; fill: var(--ink);
+  background: var(--surface); border: 1px solid var(--line); shape-rendering: crispEdges; }
 .answers { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 8px 14px;
   align-content: start; font-size: 13px; }
 .answers .who { color: var(--muted); max-width: 130px; overflow: hidden;

@@ -14,6 +14,7 @@ from eval.leaderboard.text import number
 from eval.metrics import METRICS
 from eval.statistics import Comparison
 from pipeline.templates.answers import render_answer
+from pipeline.templates.pictures import ink_runs, read_picture
 from pipeline.types import Json, TaskSpec
 
 OUTPUT_CHARACTERS = 600
@@ -221,12 +222,18 @@ def _rows(details: TaskDetails) -> Html:
 def _row(row: ShownRow, details: TaskDetails) -> Html:
     answers: list[Html] = [
         element("span", "target", class_="who"),
-        element("pre", _cut(target_text(row.target, details.spec))),
+        element(
+            "pre", _picture(row.target, details.spec), _cut(target_text(row.target, details.spec))
+        ),
     ]
     for run, answer in zip(details.runs, row.answers, strict=True):
         answers += [
             element("span", run.name, class_="who", title=run.name),
-            element("pre", *_answer(answer, details.column)),
+            element(
+                "pre",
+                _picture(answer.output if answer else None, details.spec),
+                *_answer(answer, details.column),
+            ),
         ]
     return element(
         "div",
@@ -248,6 +255,27 @@ def _answer(answer: ShownAnswer | None, column: Column) -> tuple[Html, str]:
     if answer.score <= 0.0:
         return element("span", "✗", class_="mark wrong", title="wrong"), text
     return element("span", f"{100 * answer.score:.0f}", class_="mark part", title="partly"), text
+
+
+def _picture(answer: Json, spec: TaskSpec) -> Html:
+    """Return the picture that an answer stands for, nothing where it is none."""
+    is_picture = spec.settings.get("is_picture")
+    picture = read_picture(answer) if is_picture and isinstance(answer, str) else None
+    if picture is None:
+        return Html("")
+    size = len(picture)
+    strokes = (
+        element("rect", x=column, y=row, width=length, height=1)
+        for column, row, length in ink_runs(picture)
+    )
+    return element(
+        "svg",
+        *strokes,
+        class_="picture",
+        viewBox=f"0 0 {size} {size}",
+        role="img",
+        aria_label=f"picture of {size} x {size} points",
+    )
 
 
 def target_text(target: Json, spec: TaskSpec) -> str:

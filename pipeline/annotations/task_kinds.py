@@ -193,6 +193,7 @@ TASK_KINDS: dict[TaskKind, KindRules] = {
         target="text",
         metrics=("rouge_l", "exact_match"),
         any_inputs=True,
+        settings={"is_picture": SettingRule(bool)},
     ),
     "chat": KindRules(
         summary="a conversation and its next turn",

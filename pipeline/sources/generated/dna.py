@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import cast
 
+from pipeline.templates.pictures import digit_codes
 from pipeline.types import Json
 
 Row = dict[str, Json]
@@ -82,6 +84,15 @@ def needle(label: int, generator: random.Random) -> str:
         found = [place for name in NEEDLES for place in _places(name, planted)]
         if found == [start]:
             return planted
+
+
+def picture_rows(num_rows: int, generator: random.Random) -> list[Row]:
+    """Return rows `{sequence, output}`: the codes of the digit that the motif stands for."""
+    rows = sequence_rows(needle, num_rows, generator, num_classes=len(NEEDLES))
+    return [
+        {"sequence": row["sequence"], "output": digit_codes(cast("int", row["label"]))}
+        for row in rows
+    ]
 
 
 def sequence_rows(

@@ -24,7 +24,7 @@ from pipeline.types import Json
 Row = dict[str, Json]
 RowMaker = Callable[[Side, int, random.Random], list[Row]]
 
-MIRROR_VERSION = "2"
+MIRROR_VERSION = "3"
 """Raise whenever generated rows change: the cached mirror is named by it."""
 
 BFCL = "gorilla-llm/Berkeley-Function-Calling-Leaderboard"
@@ -64,6 +64,11 @@ def _sequences(
         return dna.sequence_rows(make, num_rows, generator, num_classes=num_classes, column=column)
 
     return rows
+
+
+def _pictures(side: Side, num_rows: int, generator: random.Random) -> list[Row]:
+    del side
+    return dna.picture_rows(num_rows, generator)
 
 
 _GUE = partial(
@@ -141,6 +146,13 @@ CONFIGS: tuple[GeneratedConfig, ...] = (
         make=_sequences(dna.needle, num_classes=len(dna.NEEDLES)),
         features={"sequence": "string", "label": "int64"},
         note="Sequences of 120 bases with one of four motifs.",
+    ),
+    GeneratedConfig(
+        dataset="taskloom/needle_in_dna_picture",
+        make=_pictures,
+        features={"sequence": "string", "output": "string"},
+        splits={"train": ("train", 400), "validation": ("validation", 50), "test": ("test", 100)},
+        note="Sequences of 120 bases with one of four motifs, which stands for a picture.",
     ),
     GeneratedConfig(
         dataset="katarinagresova/Genomic_Benchmarks_human_nontata_promoters",

@@ -25,6 +25,7 @@ from eval.leaderboard.references import load_references
 from eval.leaderboard.text import harmless
 from eval.tasks import EvalTask
 from pipeline.errors import EvalError
+from pipeline.templates.pictures import digit_codes
 from pipeline.types import TaskExample, TaskSpec
 
 
@@ -551,3 +552,31 @@ def test_an_adapter_that_was_fitted_to_test_prompts_is_marked_in_every_report(tm
     printed = io.StringIO()
     Console(width=200, file=printed).print(leaderboard_table(board))
     assert "was fitted to test prompts" in printed.getvalue()
+
+
+def test_codes_of_pictures_are_shown_as_pictures_where_the_task_says_so(tmp_path):
+    codes = digit_codes(1)
+    keys = ["pictures/test/0", "pictures/test/1"]
+    for is_picture in (True, False):
+        spec = TaskSpec(
+            id="pictures",
+            kind="text",
+            family="dna",
+            instruction="Draw.",
+            metrics=("exact_match",),
+            settings={"is_picture": is_picture},
+        )
+        rows = [
+            TaskExample(key=key, task="pictures", split="test", inputs={"text": "t"}, target=codes)
+            for key in keys
+        ]
+        folder = tmp_path / str(is_picture) / "run"
+        task = EvalTask(spec=spec, examples=rows, majority_answer=None, source="generated")
+        facts = {"backend": "transformers", "model": "embedded", "adapter": None}
+        backend = NamedBackend(dict(zip(keys, [codes, "no picture"], strict=True)), **facts)
+        evaluate(backend, [task], output_folder=folder, data_root_kind="embedded")
+        page = tmp_path / str(is_picture) / "page"
+        write_leaderboard(build_leaderboard([folder]), page)
+        text = next(page.glob("*.html")).read_text(encoding="utf-8")
+        # Both targets and the first answer.
+        assert text.count('class="picture"') == (3 if is_picture else 0)
