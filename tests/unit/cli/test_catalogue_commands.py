@@ -50,7 +50,7 @@ def test_every_verb_explains_itself_with_an_example(verb):
 def test_list_selects_by_family_kind_and_licence():
     tasks = json.loads(run("list", "--family", "dna", "--licence", "commercial", "--json"))
     assert {task["family"] for task in tasks} == {"dna"}
-    assert {task["kind"] for task in tasks} == {"dna_classification"}
+    assert {task["kind"] for task in tasks} == {"dna_classification", "text"}
     assert "gue/emp_H3" in {task["id"] for task in tasks}
 
 
