@@ -2,11 +2,13 @@
 
 One YAML and one file of rows per task. The prompt of a row is its one user turn, so the model must
 be asked with `--apply_chat_template`; then prompts and choices have the same tokens as here, and
-accuracies are equal. What lm-eval cannot ask (several turns, functions) is left out by name.
+accuracies are equal. What lm-eval cannot ask (several turns, functions) is left out by name, and
+what it asks otherwise is said in a note.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -34,6 +36,8 @@ class Exported:
     num_rows: int
     reason: str = ""
     """Why it is left out."""
+    note: str = ""
+    """Why numbers may differ from those of this project."""
 
 
 def export_for_lm_eval(
@@ -78,7 +82,19 @@ def _export(task: EvalTask, folder: Path, *, style: str) -> Exported:
             line = json.dumps(_row(row, request), ensure_ascii=False)
             cast("IO[str]", stream).write(line.encode("utf-8", "replace").decode("utf-8") + "\n")
     _write_yaml(folder / f"{name}.yaml", _config(name, task, requests[0], data))
-    return Exported(task=task.spec.id, name=name, num_rows=len(rows))
+    note = _note(task, requests)
+    return Exported(task=task.spec.id, name=name, num_rows=len(rows), note=note)
+
+
+def _note(task: EvalTask, requests: Sequence[Request]) -> str:
+    """Return what lm-eval does otherwise than the backends here."""
+    if task.spec.kind == "dna_classification":
+        return "DNA units are not used: lm-eval reads the sequence as text"
+    for choices in dict.fromkeys(request.choices for request in requests):
+        for first, second in itertools.permutations(choices, 2):
+            if second.startswith(first):
+                return f"{first!r} begins {second!r}: here the end of the answer counts too"
+    return ""
 
 
 def _why_not(request: Request) -> str:

@@ -21,7 +21,8 @@ def lm_eval_export(
     """Write tasks as a folder that `lm_eval --include_path` runs.
 
     Ask the model with --apply_chat_template: prompts are then those of `taskloom eval`, and the
-    accuracy of tasks with choices is equal. Other answers are scored by exact match.
+    accuracy of tasks with choices is equal, but for DNA units and choices that begin others, which
+    are named. Other answers are scored by exact match.
 
     Examples:
         taskloom --data-root embedded lm-eval-export chemprot,gue/emp_H3 --out exported
@@ -43,5 +44,7 @@ def lm_eval_export(
     for item in export_for_lm_eval(built, out, style=style):
         if item.name:
             stdout.print(f"{item.name}: {item.num_rows} rows", markup=False)
+            if item.note:
+                stderr.print(f"{item.name}: {item.note}", markup=False, soft_wrap=True)
         else:
             stderr.print(f"left out {item.task}: {item.reason}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,16 @@ def test_a_task_with_choices_is_multiple_choice_with_our_prompts(tmp_path):
     # The prompt comes from the data, so braces in it are never read as a template.
     assert config["doc_to_text"] == "{{prompt}}"
     assert read(tmp_path / "taskloom.yaml")["task"] == ["taskloom_one_label"]
+
+
+def test_what_lm_eval_does_otherwise_is_noted(tmp_path):
+    plain = make_task()
+    spec = replace(plain.spec, labels=("yes", "no", "perhaps"))
+    rows = [replace(row, choices=spec.labels) for row in plain.examples]
+    tasks = [plain, EvalTask(spec=replace(spec, id="one/other"), examples=rows)]
+    beginning, other = export_for_lm_eval(tasks, tmp_path)
+    assert beginning.note.startswith("'no' begins 'not at all'")
+    assert other.note == ""
 
 
 def test_an_open_task_is_generated_and_matched_exactly(tmp_path):
