@@ -21,7 +21,7 @@ def extra_sections(board: Leaderboard, extras: Extras) -> list[Html]:
     sections = []
     if extras.differences is not None:
         sections.append(_difference_section(board, extras.differences))
-    if extras.summaries:
+    if extras.summaries and len(board.columns) > 1:
         sections.append(_summary_section(extras))
     if extras.benchmark:
         sections.append(_benchmark_section(extras))
@@ -89,10 +89,11 @@ def _summary_section(extras: Extras) -> Html:
         if has_parts:
             row += [_mean_text(item.parts.get(name)) for name in PARTS]
         rows.append(row)
-    words = "Lowest value of any task"
+    title, words = "Worst task", "Lowest value of any task"
     if has_parts:
+        title += " and transfer"
         words += "; means over tasks by whether the training mixture had them"
-    return _section("Worst task and transfer", words + ".", head, rows, name="summary")
+    return _section(title, words + ".", head, rows, name="summary")
 
 
 def _mean_text(mean: MeanOverTasks | None) -> str:

@@ -90,8 +90,7 @@ def _top(board: Leaderboard, colour: Mapping[str, str]) -> Html:
         element("h1", f"{tasks}, {models}"),
         element(
             "p",
-            f"Below: {_shown_means(board)} over all tasks, from {rows:,} rows. "
-            "Unparsable answers count as wrong.",
+            f"{_shown_means(board)} {rows:,} rows. Unparsable answers count as wrong.",
             class_="lede",
         ),
         *(_notice(note) for note in board.notes),
@@ -100,9 +99,17 @@ def _top(board: Leaderboard, colour: Mapping[str, str]) -> Html:
     )
 
 
+def _has_means(board: Leaderboard) -> bool:
+    """Return whether a model has a mean over all tasks, not only the baseline."""
+    return any(board.mean(run) is not None for run in board.runs if run.kind != "majority")
+
+
 def _shown_means(board: Leaderboard) -> str:
     num_means = sum(board.mean(run) is not None for run in board.runs)
-    return "the mean" if num_means <= MAX_CARDS else f"the {MAX_CARDS} best of {num_means} means"
+    if not _has_means(board):
+        return "No model has a value on every task, so there is no mean over all. In all,"
+    shown = "the mean" if num_means <= MAX_CARDS else f"the {MAX_CARDS} best of {num_means} means"
+    return f"Below: {shown} over all tasks, from"
 
 
 def _notice(note: str) -> Html:
@@ -120,6 +127,8 @@ def _notice(note: str) -> Html:
 
 
 def _cards(board: Leaderboard, colour: Mapping[str, str]) -> list[Html]:
+    if not _has_means(board):
+        return []
     means = [(run, mean) for run in board.runs if (mean := board.mean(run)) is not None]
     if len(means) > MAX_CARDS:
         means = sorted(means, key=lambda pair: -pair[1].value)[:MAX_CARDS]

@@ -52,10 +52,9 @@ section { margin: 52px 0 0; }
 .notice strong { font-weight: 680; }
 .notice + .notice { margin-top: 8px; }
 
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 14px;
-  margin-top: 26px; }
-.card { background: var(--surface); border: 1px solid var(--line); border-radius: 12px;
-  padding: 16px 18px 18px; min-width: 0; }
+.cards { display: flex; flex-wrap: wrap; gap: 14px; margin-top: 26px; }
+.card { flex: 1 1 190px; min-width: 0; max-width: 360px; padding: 16px 18px 18px;
+  background: var(--surface); border: 1px solid var(--line); border-radius: 12px; }
 .card .name { display: flex; align-items: center; gap: 8px; font-weight: 600; min-width: 0; }
 .card .name span:last-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .card .big { font-size: 34px; font-weight: 660; letter-spacing: -0.02em; line-height: 1.25;
@@ -257,6 +256,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   .halves, .row { grid-template-columns: minmax(0, 1fr); gap: 18px; }
   .inside { padding: 18px 14px 22px; }
   .board th, .board td { padding: 8px 11px; }
+  .card { max-width: none; }
   .board tbody th { max-width: 150px; }
   .board tbody th .tag { display: none; }
   .controls input { width: 100%; }

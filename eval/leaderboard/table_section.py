@@ -91,11 +91,15 @@ def _controls(board: Leaderboard) -> Html:
     return element("div", field, *buttons, class_="controls")
 
 
+def _num_tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
 def _head(board: Leaderboard) -> Html:
     groups = [element("th"), element("th", "All tasks", colspan=2)]
     names = [
         element("th", element("button", "Run", type="button"), aria_sort="none", scope="col"),
-        _sortable("Mean", [f"{len(board.columns)} tasks"], family=None, edge=False),
+        _sortable("Mean", [_num_tasks(len(board.columns))], family=None, edge=False),
         _sortable("Unparsed", ["share of rows"], family=None, edge=False),
     ]
     for index, family in enumerate(board.families):
@@ -111,7 +115,7 @@ def _head(board: Leaderboard) -> Html:
             )
         )
         if has_mean:
-            names.append(_sortable("Mean", [f"{len(columns)} tasks"], family=index, edge=True))
+            names.append(_sortable("Mean", [_num_tasks(len(columns))], family=index, edge=True))
         for place, column in enumerate(columns):
             names.append(
                 _sortable(

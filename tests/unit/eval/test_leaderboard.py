@@ -109,6 +109,14 @@ def test_a_run_without_a_task_has_no_mean(tmp_path):
     assert "-" in render(board)
 
 
+def test_models_that_share_no_task_have_no_mean_and_the_page_says_so(tmp_path):
+    folders = [run(tmp_path / name, [make_task(f"fam/{name}")], "yes", model=name) for name in "ab"]
+    page = write_leaderboard(build_leaderboard(folders), tmp_path / "out").read_text()
+    assert "there is no mean over all" in page
+    assert 'class="card"' not in page
+    assert "Worst task and transfer" not in page
+
+
 def test_runs_on_other_rows_are_marked(tmp_path):
     first = run(tmp_path / "a", [make_task()], "yes")
     second = run(tmp_path / "b", [make_task(targets=("yes", "no"))], "no")

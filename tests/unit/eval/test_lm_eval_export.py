@@ -16,7 +16,7 @@ from pipeline.types import TaskExample, TaskSpec
 from tests.unit.eval.tiny_llama import build_tiny_model, build_tiny_tokenizer
 
 PEER = os.environ.get("TASKLOOM_LM_EVAL_PYTHON")
-LABELS = ("yes", "no", "not at all")
+LABELS = ("yes", "no", "perhaps so")
 
 
 def make_task(name="one/label", kind="classification", **inputs):
@@ -70,10 +70,10 @@ def test_a_task_with_choices_is_multiple_choice_with_our_prompts(tmp_path):
 
 def test_what_lm_eval_does_otherwise_is_noted(tmp_path):
     plain = make_task()
-    spec = replace(plain.spec, labels=("yes", "no", "perhaps"))
+    spec = replace(plain.spec, labels=("yes", "no", "not at all"))
     rows = [replace(row, choices=spec.labels) for row in plain.examples]
     tasks = [plain, EvalTask(spec=replace(spec, id="one/other"), examples=rows)]
-    beginning, other = export_for_lm_eval(tasks, tmp_path)
+    other, beginning = export_for_lm_eval(tasks, tmp_path)
     assert beginning.note.startswith("'no' begins 'not at all'")
     assert other.note == ""
 
