@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.merging --data-root MIRROR --base BASE --runs RUNS [--only GROUP]
 
-Makes what is not there yet; `--only` makes one group of runs. The numbers of what is there are written
-to `results/study_merging.json`, each row with the number of its seeds.
+Makes what is not there yet; `--only` makes one group of runs. The numbers of what is there are
+written to `results/study_merging.json`, each row with the number of its seeds.
 """
 
 from __future__ import annotations
