@@ -115,9 +115,9 @@ class MergeRecipe(StrictFields):
     adapters: Annotated[tuple[MergeSource, ...], Field(strict=False, min_length=1)]
     """The adapters, all of one base model."""
     method: MergeMethod = "linear"
-    """`linear` adds the weighted changes and is exact; `best_uniform` and `learned` do so with
-    coefficients fitted to the tasks; `regmean` fits the outputs of every layer; the others trim
-    the changes first."""
+    """Unset means `learned` where `fit` stands beside it. `linear` adds the weighted changes and is
+    exact; `best_uniform` and `learned` do so with coefficients fitted to the tasks; `regmean` fits
+    the outputs of every layer; the others trim the changes first."""
     weight: float | None = None
     """Coefficient of every adapter without one of its own; unset means one over their number, and
     1 for `ties` and `dare_ties`, which average themselves."""
@@ -132,6 +132,13 @@ class MergeRecipe(StrictFields):
     """What the merge is fitted to."""
     output_dir: Annotated[str, Field(min_length=1)] = "merged"
     """Folder of the merged adapter."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_method(cls, fields: object) -> object:
+        if isinstance(fields, dict) and "method" not in fields and fields.get("fit") is not None:
+            return {**fields, "method": "learned"}
+        return fields
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
