@@ -22,6 +22,7 @@ from eval.leaderboard.style import STYLE
 from eval.leaderboard.table_section import short_name, table_section
 from eval.leaderboard.task_section import tasks_section
 from eval.leaderboard.text import number
+from eval.leaderboard.training_runs import TrainingRun, find_training_run
 
 MAX_CARDS = 5
 _DATA_NAMES = {"embedded": "generated", "mirror": "local mirror", "hub": "hub"}
@@ -209,7 +210,7 @@ def _method_section(board: Leaderboard, colour: Mapping[str, str]) -> Html:
         *(element("th", dot(run, colour[run.name]), " ", run.name, scope="col") for run in runs),
     )
     facts = [_facts(run) for run in runs]
-    names = list(dict.fromkeys(name for part in facts for name in part))
+    names = list(dict.fromkeys(name for part in facts for name, fact in part.items() if fact))
     body = [
         element(
             "tr",
@@ -237,10 +238,13 @@ def _facts(run: Run) -> dict[str, str]:
     shown = ("torch", "transformers", "peft")
     asking: Mapping[str, Any] = about.get("asking") or {}
     size = about.get("num_parameters")
+    training = find_training_run(run)
     return {
         "Model": display_name(about.get("model")),
         "Adapter": display_name(about.get("adapter")),
         "Parameters": f"{size:,}" if isinstance(size, int) else "",
+        "Training run": "" if training is None else training.folder.name,
+        "Trained for": "" if training is None else _training_words(training),
         "Data": _DATA_NAMES.get(run.data_root_kind, run.data_root_kind),
         "Rows per task": "all" if about.get("max_rows") is None else f"at most {about['max_rows']}",
         "Decoding": str(about.get("decoding", "")),
@@ -256,6 +260,11 @@ def _facts(run: Run) -> dict[str, str]:
         "Commit": str(environment.get("git_commit") or "")[:20],
         "Weights": str(about.get("weights_sha256") or about.get("answers_sha256") or "")[:12],
     }
+
+
+def _training_words(training: TrainingRun) -> str:
+    counts = ((training.num_steps, "steps"), (training.num_tokens, "tokens"))
+    return ", ".join(f"{count:,} {unit}" for count, unit in counts if count is not None)
 
 
 def _foot() -> Html:

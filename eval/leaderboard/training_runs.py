@@ -22,6 +22,9 @@ class TrainingRun:
     """Ids of the tasks trained on."""
     overlap: Mapping[str, Any]
     """Training rows that repeat evaluated rows; empty where nobody looked."""
+    num_steps: int | None = None
+    num_tokens: int | None = None
+    """Tokens of all steps, prompts included."""
 
 
 def find_run_folder(run: Run, name: str) -> Path | None:
@@ -56,4 +59,10 @@ def find_training_run(run: Run) -> TrainingRun | None:
             if isinstance(item, dict) and "task" in item
         ),
         overlap=overlap if isinstance(overlap, dict) else {},
+        num_steps=_count(report.get("num_steps")),
+        num_tokens=_count(report.get("num_tokens")),
     )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -476,6 +476,7 @@ def test_markup_escapes_everything_but_markup():
 
 def write_training(folder, tasks, overlap):
     report = {"tasks": [{"task": task} for task in tasks], "overlap": overlap}
+    report |= {"num_steps": 1200, "num_tokens": 3_400_000}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data_report.json").write_text(json.dumps(report))
 
@@ -504,6 +505,7 @@ def test_means_are_told_apart_by_what_the_mixture_had(tmp_path):
     assert facts["leakage"][board.runs[-1].name][0]["num_exact"] == 1
     assert "Held out" in page
     assert "50.0 %" in page
+    assert "1,200 steps, 3,400,000 tokens" in page
     check_page(page)
 
 
