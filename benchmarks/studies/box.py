@@ -28,9 +28,9 @@ RESULTS = Path(__file__).parents[1] / "results" / "study_box.json"
 TASKS = ("BC5CDR", "Chemprot", "HoC", "NCBI", "linnaeus")
 """Of the eight tasks of the recipes those with short prompts and answers."""
 SEEDS = (1, 2, 3)
-NUM_STEPS = 120
+NUM_STEPS = 75
 """Of the runs of many tasks; a single task has its share of them, so that it reads as many rows."""
-CHANGES = ("--max_length", "512", "--evaluation.max_length", "640", "--evaluation.max_rows", "80")
+CHANGES = ("--max_length", "512", "--evaluation.max_length", "640", "--evaluation.max_rows", "60")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,7 @@ def _job(
     if recipe is not None:
         _refuse_beside_recipe(options)
         extra = [model, *overrides] if model is not None else overrides
-        return _job_of_recipe(recipe, extra, settings)
+        return _job_of_recipe(recipe, [*_shared_fields(options), *extra], settings)
     if model is None or options["tasks"] is None:
         raise EvalError(
             "CLI003",
@@ -188,9 +188,18 @@ def _job(
     )
 
 
+_RECIPE_FIELDS = ("tasks", "style")
+"""Options that are fields of a recipe too, and mean those beside one, as for training."""
+
+
+def _shared_fields(options: Mapping[str, object]) -> list[str]:
+    given = [name for name in _RECIPE_FIELDS if options[name] is not None]
+    return [part for name in given for part in (f"--{name}", str(options[name]))]
+
+
 def _refuse_beside_recipe(options: Mapping[str, object]) -> None:
     for option, value in options.items():
-        if value is not None:
+        if value is not None and option not in _RECIPE_FIELDS:
             raise EvalError(
                 "CLI008",
                 "the recipe says this already",
