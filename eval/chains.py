@@ -18,7 +18,8 @@ from eval.backends.base import Backend
 from eval.harness import evaluate
 from eval.metrics import METRICS
 from eval.results import MetricValue, TaskResult, read_samples
-from eval.tasks import Asking, EvalTask
+from eval.statistics import Clusters, standard_error_of_features
+from eval.tasks import Asking, EvalTask, find_clusters
 from pipeline.errors import EvalError
 from pipeline.types import Json, TaskExample
 
@@ -102,14 +103,16 @@ def evaluate_chain(
         evaluate(backend, [task], output_folder=output_folder / name, asking=asking)
         scores[name] = [row["score"] for row in read_samples(output_folder / name)]
     names = [name for name in answering.spec.metrics if METRICS[name].is_mean]
+    clusters = find_clusters(list(answering.examples))
     pairs = list(zip(scores["oracle"], scores["end_to_end"], strict=True))
     return ChainResult(
         found=found.tasks[0],
         num_rows=len(chained),
         num_right=num_right,
-        oracle={name: _mean([best[name] for best, _ in pairs]) for name in names},
+        oracle={name: _mean(name, [best[name] for best, _ in pairs], clusters) for name in names},
         end_to_end={
-            name: _mean([min(best[name], real[name]) for best, real in pairs]) for name in names
+            name: _mean(name, [min(best[name], real[name]) for best, real in pairs], clusters)
+            for name in names
         },
     )
 
@@ -157,10 +160,10 @@ def _with_context(
     return replace(second, inputs={**second.inputs, "context": context or ""})
 
 
-def _mean(values: Sequence[float]) -> MetricValue:
+def _mean(name: str, values: Sequence[float], clusters: Clusters | None) -> MetricValue:
     rows = np.asarray(values, dtype=np.float64)
-    error = rows.std(ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else 0.0
-    return MetricValue(value=float(rows.mean()), standard_error=float(error))
+    error = standard_error_of_features(METRICS[name], rows[:, None], clusters_N=clusters)
+    return MetricValue(value=float(rows.mean()), standard_error=error)
 
 
 def _text(item: MetricValue) -> str:
