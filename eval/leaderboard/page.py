@@ -210,7 +210,8 @@ def _method_section(board: Leaderboard, colour: Mapping[str, str]) -> Html:
         *(element("th", dot(run, colour[run.name]), " ", run.name, scope="col") for run in runs),
     )
     facts = [_facts(run) for run in runs]
-    names = list(dict.fromkeys(name for part in facts for name, fact in part.items() if fact))
+    every = dict.fromkeys(name for part in facts for name in part)
+    names = [name for name in every if any(part.get(name) for part in facts)]
     body = [
         element(
             "tr",
@@ -273,8 +274,8 @@ def _foot() -> Html:
         element(
             "p",
             "Majority answer: every row gets the most frequent answer of the train split. Errors "
-            "are one standard error over rows: the usual formula for means, 1,000 bootstrap draws "
-            "for everything else. Means over tasks are unweighted and take tasks as independent.",
+            "are one standard error over rows, or over sources where rows share them: the usual "
+            "formula for means, up to 1,000 bootstrap draws for everything else. Means over tasks are unweighted and take tasks as independent.",
         ),
         class_="foot",
     )
