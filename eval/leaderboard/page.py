@@ -275,8 +275,8 @@ def _foot() -> Html:
             "p",
             "Majority answer: every row gets the most frequent answer of the train split. Errors "
             "are one standard error over rows, or over sources where rows share them: the usual "
-            "formula for means, up to 1,000 bootstrap draws for everything else. Means over tasks are "
-            "unweighted and take tasks as independent.",
+            "formula for means, up to 1,000 bootstrap draws for everything else. Means over tasks "
+            "are unweighted and take tasks as independent.",
         ),
         class_="foot",
     )
