@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.adapters.token_rows import add_token_rows
 from pipeline.chat.dna import UNIT_LENGTHS, UnitIds, dna_tokens, encode_units
+from pipeline.chat.dna_bpe import cut_by_merges, learn_merges
 from pipeline.chat.extension import TokenExtension
 from pipeline.files import write_json
 
@@ -40,9 +41,23 @@ def main() -> None:
             f"{unit:18} {long:7.1f} Mb/s in one sequence, {short:6.1f} in rows of {ROW_BASES}, "
             f"{tokens:5.1f} as texts; {WANTED:.0f} {mark}"
         )
+    found["bpe"] = _byte_pairs()
     seconds = _seconds_to_extend()
     print(f"4096 units added, saved and loaded: {seconds:.2f} s")
     write_json(RESULTS, {"megabases_per_second": found, "extension_seconds": seconds})
+
+
+def _byte_pairs() -> dict[str, float]:
+    """Return the same for 1024 words learned from random sequences, which have no table."""
+    generator = random.Random(1)
+    rows = ["".join(generator.choices("ACGT", k=ROW_BASES)) for _ in range(NUM_ROWS // 4)]
+    merges = tuple(learn_merges(rows, size=1024))
+    genome = "".join(rows)
+    long = len(genome) / _seconds(lambda: cut_by_merges(genome, merges)) / 1e6
+    plain = lambda: [encode_units(row, "bpe", merges) for row in rows]  # noqa: E731
+    tokens = len(genome) / _seconds(plain) / 1e6
+    print(f"{'bpe':18} {long:7.1f} Mb/s in one sequence, {tokens:5.1f} as texts")
+    return {"sequence": long, "as_texts": tokens}
 
 
 def _seconds(work: Callable[[], object]) -> float:

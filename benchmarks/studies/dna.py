@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,11 @@ import numpy.typing as npt
 from eval.results import RESULTS_NAME, read_results
 from pipeline.cli.main import main as taskloom
 from pipeline.examples.cache import load_examples
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.sources.data_root import resolve_data_root
 from pipeline.train import main as train
-from pipeline.training.task_tokens import data_of, load_source
+from pipeline.training.task_tokens import TaskData, data_of, load_source
 from pipeline.types import TaskExample
 
 RECIPES = Path("recipes") / "dna"
@@ -41,6 +41,7 @@ MARKS = ("H3", "H3K14ac", "H3K36me3", "H3K4me1", "H3K4me2")
 MARKS += ("H3K4me3", "H3K79me3", "H3K9ac", "H4", "H4ac")
 SMORA = (
     *("--adapter.type", "smora", "--adapter.num_active_ranks", "32"),
+    *("--learning_rate", "4.0e-3"),
     *("--lora_target_modules", "[o_proj, gate_proj, up_proj, down_proj]"),
     "--lora_modules_to_save",
     "[embed_tokens, q_proj, k_proj, v_proj, input_layernorm, post_attention_layernorm, norm, "
@@ -86,7 +87,9 @@ def main() -> int:
             do(job, options.data_root)
     if all((job.results / RESULTS_NAME).is_file() for part in jobs.values() for job in part):
         found = {name: scores(part) for name, part in jobs.items()}
-        write_json(RESULTS, summary(found, floors(options.data_root), options.num_steps))
+        write_json(
+            RESULTS, summary(found, floors(options.data_root, options.runs), options.num_steps)
+        )
         print(f"numbers: {RESULTS}")
     return 0
 
@@ -133,20 +136,19 @@ def scores(jobs: Sequence[Job]) -> dict[str, float]:
     return found
 
 
-def floors(data_root: Path) -> dict[str, float]:
+def floors(data_root: Path, runs: Path) -> dict[str, float]:
     """Return the MCC of the better logistic regression on the kept training rows of each mark."""
-    recipe = load_recipe(JOINT, ["--data_root", str(data_root)])
-    return {
-        data.name.removeprefix("gue/emp_"): floor(recipe, data) for data in data_of_marks(recipe)
-    }
+    file = runs / "floors.json"
+    if not file.is_file():
+        recipe = load_recipe(JOINT, ["--data_root", str(data_root)])
+        marks = data_of(recipe, "train")
+        write_json(
+            file, {data.name.removeprefix("gue/emp_"): floor(recipe, data) for data in marks}
+        )
+    return cast("dict[str, float]", read_json(file))
 
 
-def data_of_marks(recipe: Recipe) -> list[Any]:
-    """Return the training data of every mark, without what repeats test rows."""
-    return data_of(recipe, "train")
-
-
-def floor(recipe: Recipe, data: Any) -> float:
+def floor(recipe: Recipe, data: TaskData) -> float:
     """Return the test MCC of one mark."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import matthews_corrcoef

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from pipeline.adapters.registry import load_adapter
 from pipeline.models.loading import load_model
-from pipeline.recipe import Recipe, write_resolved
+from pipeline.recipe import Recipe, load_recipe, write_resolved
 from pipeline.training.run import run_training
 from tests.distributed.launching import CONFIGS, launch, logged, two_processes
 from tests.fixtures.tiny_mirror import write_tiny_mirror
@@ -58,7 +58,7 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def train_in_two(place: Path, config: Path, name: str, *, as_a_user: bool) -> Path:
+def train_in_two(place: Path, config: Path, name: str, *fields: str, as_a_user: bool) -> Path:
     """Train with half the batch per process, and return the run folder."""
     output = place / name
     done = launch(
@@ -67,6 +67,7 @@ def train_in_two(place: Path, config: Path, name: str, *, as_a_user: bool) -> Pa
         "--run_name", name,
         "--output_dir", str(output),
         "--per_device_train_batch_size", "2",
+        *fields,
         cache=place / "cache",
         as_a_user=as_a_user,
     )  # fmt: skip
@@ -130,6 +131,55 @@ def test_deepspeed_training_is_the_run_of_one_process(place, stage):
 def test_fully_sharded_training_is_the_run_of_one_process(place):
     output = train_in_two(place, CONFIGS / "fsdp2.yaml", "fsdp2", as_a_user=True)
     check_same_run(place, output, "FSDP")
+
+
+NEW_TOKENS = ["--dna_unit", "kmer3", "--task_tokens", "true", "--max_steps", "3"]
+
+
+@pytest.fixture(scope="module")
+def new_rows(place) -> torch.Tensor:
+    """The rows of new tokens as one process trains and saves them."""
+    output = place / "tokens-one"
+    changes = [*NEW_TOKENS, "--run_name", "one", "--output_dir", str(output)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKLOOM_CACHE", str(place / "cache"))
+        run_training(load_recipe(place / "recipe.yaml", changes))
+    return saved_rows(output)
+
+
+def saved_rows(output: Path) -> torch.Tensor:
+    """Return the rows of new tokens in an adapter's file, `[N, H]`."""
+    weights = load_file(output / "adapter" / "adapter_model.safetensors")
+    (rows,) = (value for name, value in weights.items() if "token_adapter" in name)
+    return rows
+
+
+@pytest.mark.parametrize("config", ["cpu_2_processes", "deepspeed_zero2"])
+def test_rows_of_new_tokens_are_saved_whole_and_equal_those_of_one_process(place, new_rows, config):
+    output = train_in_two(
+        place, CONFIGS / f"{config}.yaml", f"tokens-{config}", *NEW_TOKENS, as_a_user=False
+    )
+    # Markers, five bases, 64 words and two tasks.
+    assert saved_rows(output).shape == new_rows.shape == (73, 32)
+    assert torch.allclose(saved_rows(output), new_rows, atol=1e-4)
+    load_adapter(load_model(str(place / "base")), output / "adapter")
+
+
+@pytest.mark.parametrize(("config", "as_a_user"), [("deepspeed_zero3", True), ("fsdp2", False)])
+def test_engines_that_cut_rows_in_pieces_refuse_new_tokens(place, config, as_a_user):
+    output = place / f"tokens-{config}"
+    done = launch(
+        two_processes(CONFIGS / f"{config}.yaml", place),
+        place / "recipe.yaml",
+        *NEW_TOKENS,
+        "--output_dir",
+        str(output),
+        cache=place / "cache",
+        as_a_user=as_a_user,
+    )
+    assert done.returncode != 0
+    assert "cuts the rows of new tokens in pieces. Use DDP or ZeRO-2. [TRN002]" in done.stderr
+    assert not output.exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="FSDP works where there are GPUs")
