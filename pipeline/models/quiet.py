@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from logging import ERROR, getLogger
 
 
 def quiet_libraries() -> None:
     """Keep what engines and tokenizers write about their own internals off the terminal."""
     libraries = r"(transformers|trl|peft|torch\.distributed)\b"
     warnings.filterwarnings("ignore", category=FutureWarning, module=libraries)
+    # On CPUs with bfloat16 it warns that an optional package for 4-bit products is not there.
+    getLogger("bitsandbytes").setLevel(ERROR)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
