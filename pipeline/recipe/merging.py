@@ -64,7 +64,8 @@ class FitFields(StrictFields):
     is AdaMerging's. The first and the last use no labels. `regmean` reads the same rows."""
     target: Annotated[str, Field(min_length=1)] | None = None
     """Fit on the task of this adapter alone (ScaLearn); unset means on all of them."""
-    granularity: FitGranularity = "block"
+    granularity: FitGranularity = "task"
+    """How finely coefficients differ. The finer, the more rows they need."""
     init: float | None = None
     """Where coefficients start; unset means one over the number of adapters."""
     grid: Annotated[tuple[float, ...], Field(strict=False, min_length=1)] = (
