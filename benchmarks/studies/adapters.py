@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -181,8 +182,8 @@ def majority(results: dict[str, Any]) -> dict[str, float | None]:
 def differences(runs: Path, arm: str, tasks: dict[str, Any]) -> dict[str, Any]:
     """Compare a type with the baseline, on the answers of all seeds together.
 
-    The three answers to a row are drawn together, so an interval tells what other rows would
-    change; what other seeds would change is told by the numbers of each seed.
+    The three answers to a row, and rows of one source, are drawn together. So an interval tells
+    what other rows would change; what other seeds would change the numbers of each seed tell.
     """
     pairs = {
         name: [read_samples_by_task(results_of(runs / f"{name}-{seed}"), tasks) for seed in SEEDS]
@@ -191,11 +192,12 @@ def differences(runs: Path, arm: str, tasks: dict[str, Any]) -> dict[str, Any]:
     draws: list[PairedDraws] = []
     found: dict[str, Any] = {}
     for place, (task, entry) in enumerate(tasks.items()):
+        sources = sources_of(pairs[BASELINE][-1][task])
         first, second = (
             [
-                {**row, "cluster": number}
+                {**row, "cluster": source}
                 for samples in pairs[name]
-                for number, row in enumerate(samples[task])
+                for source, row in zip(sources, samples[task], strict=True)
             ]
             for name in (BASELINE, arm)
         )
@@ -204,6 +206,12 @@ def differences(runs: Path, arm: str, tasks: dict[str, Any]) -> dict[str, Any]:
         draws.append(compare_rows(metric, (first, second), spec, seed=place))
         found[task] = {"metric": metric.name, **asdict(draws[-1].comparison)}
     return {"tasks": found, "mean": asdict(compare_means(draws))}
+
+
+def sources_of(rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Return what is drawn together with each row: its source, or the row alone."""
+    known = [row.get("cluster") for row in rows]
+    return [place if source is None else int(source) for place, source in enumerate(known)]
 
 
 def markdown(found: dict[str, Any]) -> str:
