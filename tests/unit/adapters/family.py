@@ -45,13 +45,15 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 """Every kind of layer the family has: name -> type and options."""
 
 
-def build_base(seed: int = 0, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
-    """Return a random base of two layers."""
+def build_base(
+    seed: int = 0, dtype: torch.dtype = torch.float32, *, width: int = 8
+) -> LlamaForCausalLM:
+    """Return a random base of two layers whose widths are multiples of `width`."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=60,
-        hidden_size=16,
-        intermediate_size=24,
+        hidden_size=2 * width,
+        intermediate_size=3 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,

@@ -45,7 +45,14 @@ def test_the_same_tokens_load_experts_as_in_training(name):
 def test_answers_are_counted_beside_prompts_and_padding_is_not():
     adapted = build_adapted("smora").eval()
     with counted_evaluation(adapted) as totals, active_task(adapted, ["green", "blue"]):
-        answers = greedy_answers(adapted, PROMPTS, max_new_tokens=3, stop_ids=frozenset(), pad_id=0)
+        answers = greedy_answers(
+            adapted,
+            PROMPTS,
+            limits=[3, 3],
+            stop_ids=frozenset(),
+            pad_id=0,
+            max_batch_tokens=1000,
+        )
     assert [len(ids) for ids, _ in answers] == [3, 3]
     for load in totals.by_layer.values():
         # The last token of an answer is read by nobody.

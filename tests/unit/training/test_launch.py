@@ -67,6 +67,8 @@ def test_a_worker_stopped_while_it_starts_asks_for_a_requeue(worker, number):
 
 def test_a_launcher_stopped_before_it_has_workers_asks_for_a_requeue(monkeypatch):
     monkeypatch.setattr(launch, "_launch", lambda arguments: signal.raise_signal(signal.SIGTERM))
+    # Other tests of this process may have left helpers.
+    monkeypatch.setattr("psutil.Process.children", lambda self: [])
     with pytest.raises(SystemExit) as caught:
         main(["--config_file", "x.yaml"])
     assert caught.value.code == 75
