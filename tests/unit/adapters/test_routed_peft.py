@@ -284,7 +284,9 @@ def test_check_24_quantised_bases_train_and_reload(options, tmp_path):
     assert all(value.isfinite().all() for value in gradients_of(adapted).values())
     adapted.eval().save_pretrained(tmp_path / "adapter")
     loaded = PeftModel.from_pretrained(quantised(), str(tmp_path / "adapter")).eval()
-    assert torch.equal(logits_of(loaded), logits_of(adapted))
+    # bitsandbytes multiplies otherwise where gradients are wanted, as in the live adapter.
+    with torch.no_grad():
+        assert torch.equal(logits_of(loaded), logits_of(adapted))
 
 
 @pytest.mark.slow
