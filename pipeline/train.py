@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import EXIT_OK, PipelineError, RecipeError
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.training.command import train
+from pipeline.training.group import leave_process
 
 _USAGE = "python -m pipeline.train RECIPE [--field value ...]"
 _HELP = f"""usage: {_USAGE}
@@ -71,4 +72,4 @@ def _resume_field(argument: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_process(main())

@@ -6,9 +6,13 @@ work was done: with gloo, in about one of four launches of two short processes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
 import sys
+import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 from pipeline.errors import PipelineError
 
@@ -33,3 +37,20 @@ def _leave() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def leave_process(code: int) -> NoReturn:
+    """End this process with an exit code, when all its work is done.
+
+    One that has been in a group ends without the destructors of that network: what still refers
+    to it keeps threads alive, and they end the interpreter with SIGABRT now and then. Threads are
+    waited for and exit functions are called, as the interpreter does it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -65,4 +66,9 @@ def _raise_if_any(state: PartialState, error: PipelineError | None) -> None:
 
 def is_loader_death(error: BaseException) -> bool:
     """Return whether an error says that a process which makes batches was killed."""
-    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker (pid")
+    # A batch that it had announced is asked of it in vain.
+    frames = traceback.extract_tb(error.__traceback__)
+    is_lost = isinstance(error, (ConnectionError, EOFError, FileNotFoundError))
+    return is_lost and any(frame.name == "_try_get_data" for frame in frames)

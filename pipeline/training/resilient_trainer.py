@@ -106,7 +106,7 @@ class ResilientTrainer(SFTTrainer):
         self._signals.is_training = True
         try:
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             if not is_loader_death(error):
                 raise
             raise OneProcessError(

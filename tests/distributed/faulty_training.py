@@ -18,6 +18,7 @@ import torch
 
 from pipeline.train import main
 from pipeline.training import run as run_module
+from pipeline.training.group import leave_process
 from pipeline.training.trainer import MultiTaskTrainer
 from tests.distributed.fsdp_on_cpu import take_cpus_for_gpus
 
@@ -72,4 +73,4 @@ def run(arguments: list[str], replace: Callable[[str, Any], None]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], lambda name, value: setattr(run_module, name, value)))
+    leave_process(run(sys.argv[1:], lambda name, value: setattr(run_module, name, value)))

@@ -15,6 +15,7 @@ from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 
 from pipeline.train import main
+from pipeline.training.group import leave_process
 
 
 def with_gpus(*args: Any, **kwargs: Any) -> tuple[str, DistributedType]:
@@ -34,4 +35,4 @@ def take_cpus_for_gpus() -> None:
 
 if __name__ == "__main__":
     take_cpus_for_gpus()
-    sys.exit(main(sys.argv[1:]))
+    leave_process(main(sys.argv[1:]))

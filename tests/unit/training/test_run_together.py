@@ -5,10 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from pipeline.errors import ModelError, TrainingError
 from pipeline.training import processes
-from pipeline.training.processes import run_together
+from pipeline.training.processes import is_loader_death, run_together
 
 
 def make_state(index: int, count: int = 2) -> SimpleNamespace:
@@ -66,3 +68,26 @@ def test_the_others_do_not_start_when_the_first_failed(gathered):
     with pytest.raises(TrainingError):
         run_together(make_state(1), lambda: seen.append(1), main_first=True)
     assert seen == []
+
+
+class Rows(Dataset):
+    """Two rows."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, place):
+        return torch.zeros(3)
+
+
+def test_a_batch_that_a_dead_loader_announced_is_told_as_its_death(monkeypatch):
+    rows = iter(DataLoader(Rows(), num_workers=1))
+
+    def lost(timeout):
+        raise ConnectionResetError("the process that holds the batch is gone")
+
+    monkeypatch.setattr(rows._data_queue, "get", lost)
+    with pytest.raises(ConnectionResetError) as caught:
+        next(rows)
+    assert is_loader_death(caught.value)
+    assert not is_loader_death(ConnectionResetError("of a tracker"))
