@@ -53,7 +53,7 @@ ROWS_PER_TASK, DNA_ROWS_PER_TASK = 1500, 200
 MAX_LENGTH = 384
 """Tokens of a prompt that are read."""
 EXERCISES_EVERY = 4
-"""One step in so many is on exercises."""
+"""Mean number of batches of prompts between two of exercises."""
 _PIECES = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\n|[^\S\n]+"
 
 
