@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.errors import EXIT_OK, PipelineError, RecipeError
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.training.command import train
-from pipeline.training.group import leave_process
+from pipeline.training.group import leave_process, let_first_process_tell
 
 _USAGE = "python -m pipeline.train RECIPE [--field value ...]"
 _HELP = f"""usage: {_USAGE}
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Every process meets the same mistake; one of them tells it.
         if os.environ.get("RANK", "0") == "0" or error.is_of_one_process:
             sys.stderr.write(f"{error}\n")
+        else:
+            let_first_process_tell(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -36,6 +36,7 @@ from pipeline.models.embedded.text import exercises
 from pipeline.models.embedded.tokenizer import SPECIAL_TOKENS, finish_tokenizer
 from pipeline.models.embedded.training import Batch, collate_texts, exercise_batches, train_on
 from pipeline.templates.styles import render_conversation
+from pipeline.training.environment import has_native_bfloat16
 from pipeline.types import Conversation
 
 SETTINGS = BaseSettings(
@@ -165,7 +166,8 @@ def build(
             print(f"step {step}/{settings.num_steps} loss {loss:.3f} {seconds:.0f} s", flush=True)
 
     batches = reading_batches(rows, tokenizer, settings)
-    train_on(model, batches, settings, on_step=report, in_bfloat16=True)
+    is_fast = has_native_bfloat16(torch.device("cpu"))
+    train_on(model, batches, settings, on_step=report, in_bfloat16=is_fast)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )

@@ -50,7 +50,6 @@ TRAINING: dict[str, Any] = {
     "loss_reduction": "example",
     "logging_steps": 50,
     "save_strategy": "no",
-    "bf16": True,
 }
 FIT = {"split": "train", "num_prompts": 24, "batch_size": 8, "max_new_tokens": 12}
 LEARNED = {"num_steps": 15, "learning_rate": 3e-2}

@@ -11,10 +11,16 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
-from pipeline.errors import PipelineError
+from pipeline.errors import EXIT_PREEMPTED, PipelineError
+
+_SECONDS_TO_TELL = 10.0
+"""Processes of a busy machine find a mistake of their recipe this far apart."""
+_SECONDS_AFTER_SIGNAL = 0.5
+"""They have just saved together, and whoever sent the signal waits."""
 
 
 @contextlib.contextmanager
@@ -37,6 +43,18 @@ def _leave() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def let_first_process_tell(code: int) -> None:
+    """Stay a while in a process that tells nothing, before it ends.
+
+    Launchers end all processes as soon as one has left, so the first must have written why by
+    then. When it leaves, they end this one too.
+
+    Args:
+        code: With which this process will end.
+    """
+    time.sleep(_SECONDS_AFTER_SIGNAL if code == EXIT_PREEMPTED else _SECONDS_TO_TELL)
 
 
 def leave_process(code: int) -> NoReturn:

@@ -45,6 +45,16 @@ def test_the_exit_code_of_the_workers_is_handed_on(worker, capfd, config, code):
     assert "exitcode" not in told
 
 
+def test_a_mistake_of_all_workers_is_told_though_the_one_that_tells_comes_last(worker, capfd):
+    # The launcher ends all workers as soon as one has left.
+    body = "import pipeline.train as command\nfrom pipeline.errors import AdapterError\n"
+    body += "def fail(recipe):\n    time.sleep(2 * (rank == 0))\n"
+    body += "    raise AdapterError('ADP001', 'told late')\n"
+    body += "command.read_arguments, command.train = str, fail\nsys.exit(command.main([]))"
+    assert main(arguments(TWO, worker(body))) == 2
+    assert capfd.readouterr().err.count("told late. [ADP001]") == 1
+
+
 def test_the_worker_that_failed_first_is_heard(worker):
     # The other one, told to end, would ask for a requeue.
     body = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"

@@ -10,6 +10,7 @@ import torch
 from pipeline import train as train_module
 from pipeline.errors import AdapterError, AnnotationError, PipelineError, PipelineErrors
 from pipeline.train import main
+from pipeline.training import group
 from pipeline.training.group import group_left
 from pipeline.training.processes import OneProcessError
 
@@ -53,6 +54,7 @@ def test_every_mistake_is_a_line_and_the_exit_code_is_two(recipe, monkeypatch, c
 
 def test_only_the_first_process_tells(recipe, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(group, "_SECONDS_TO_TELL", 0.0)
     assert main([recipe, "--lora_rr", "4"]) == 2
     assert capsys.readouterr().err == ""
 
