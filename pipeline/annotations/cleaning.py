@@ -14,6 +14,7 @@ from typing import cast
 from pipeline.annotations import patterns
 from pipeline.annotations.outcomes import RowSkipped, as_text, kind_of
 from pipeline.annotations.paths import elements, follow, parse_path
+from pipeline.annotations.sequences import either_strand
 from pipeline.errors import did_you_mean
 from pipeline.types import Json
 from pipeline.yaml_reader import Loc, Problem, excerpt
@@ -359,6 +360,7 @@ STEPS: dict[str, StepRule] = {
     "drop_empty": StepRule(_plain(_drop_empty)),
     "html_text": StepRule(_text_step(_html_text)),
     "unescape": StepRule(_text_step(html.unescape)),
+    "either_strand": StepRule(_text_step(either_strand)),
     "get": StepRule(_get, _needs_path),
     "each": StepRule(_each, _needs_steps),
 }

@@ -443,11 +443,15 @@ def _split_by(operation: ops.SplitBy, settings: RowSettings) -> _Step:
         return "test" if share < borders[0] else "validation" if share < borders[1] else "train"
 
     def run(split: Split, before: _Before, skipped: Counter[str]) -> Iterator[Row]:
-        for origin in SPLITS:
+        has_others = split not in operation.origins
+        if has_others:
+            yield from before(split)
+        for origin in operation.origins if operation.deals_to(split) else ():
             for found, name, row in _keyed(key, before(origin), skipped):
                 if assigned(found) == split:
                     # Numbers of different source splits would collide without their names.
-                    yield (name if origin == "train" else f"{origin}-{name}"), row
+                    is_plain = origin == "train" and not has_others
+                    yield (name if is_plain else f"{origin}-{name}"), row
 
     return _SplitStep(run)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import cast
 
 from pipeline.annotations import expressions as ex
 from pipeline.annotations.outcomes import kind_of
 from pipeline.annotations.parsing import parse_condition, parse_expression
 from pipeline.errors import did_you_mean
-from pipeline.types import Json
+from pipeline.types import SPLITS, Json, Split
 from pipeline.yaml_reader import Loc, Problem, excerpt
 
 
@@ -109,6 +110,13 @@ class SplitBy:
     validation: float = 0.0
     test: float = 0.0
     seed: int = 0
+    origins: tuple[Split, ...] = SPLITS
+    """Splits whose rows are dealt out; those of the others stay where they are."""
+
+    def deals_to(self, split: Split) -> bool:
+        """Return whether a split is made of rows that are dealt out."""
+        share = {"train": 0.0, "validation": self.validation, "test": self.test}[split]
+        return split in self.origins or share > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +295,15 @@ def _split_by(value: _Map, loc: Loc, problems: list[Problem]) -> Operation:
         message = "`validation` and `test` together need a share above 0 and below 1"
         problems.append(Problem(loc, "ANN132", message))
     key = parse_expression(value["split_by"], (*loc, "split_by"), problems)
-    return SplitBy(key, shares[0], shares[1], _whole(value, "seed", loc, problems, default=0))
+    seed = _whole(value, "seed", loc, problems, default=0)
+    origins = SPLITS
+    if "from" in value:
+        found = value["from"]
+        if found in SPLITS:
+            origins = (cast("Split", found),)
+        else:
+            _wrong((*loc, "from"), "one of train, validation, test", found, problems)
+    return SplitBy(key, shares[0], shares[1], seed, origins)
 
 
 def _cap_per(value: _Map, loc: Loc, problems: list[Problem]) -> Operation:
@@ -342,7 +358,7 @@ OPERATIONS: dict[str, OperationRule] = {
     "pairs": OperationRule(_pairs),
     "unique": OperationRule(_unique, ("conflict_of",)),
     "holdout": OperationRule(_holdout),
-    "split_by": OperationRule(_split_by, ("validation", "test", "seed")),
+    "split_by": OperationRule(_split_by, ("validation", "test", "seed", "from")),
     "cap_per": OperationRule(_cap_per, ("max",)),
 }
 """Every row operation by its key; a new one is added here and in `row_evaluation`."""

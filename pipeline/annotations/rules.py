@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.annotations.columns import paths_used
 from pipeline.annotations.expressions import Column, Const, If, Map
 from pipeline.annotations.references import column_uses, evaluation_order
-from pipeline.annotations.source import is_test_name
+from pipeline.annotations.source import Take, is_test_name
 from pipeline.annotations.task_kinds import (
     CLUSTER,
     METRIC_NAMES,
@@ -42,6 +42,7 @@ def relation_problems(annotation: DatasetAnnotation) -> list[Problem]:
         _others,
         _guide,
         _test_files,
+        _strands,
         _constant_target,
         _leaking_target,
     )
@@ -91,6 +92,20 @@ def _computed(annotation: DatasetAnnotation) -> Iterator[Problem]:
         if use.path.root.startswith("$") and use.loc[:1] == ("rows",):
             message = "row operations run before fields are computed"
             yield Problem(use.loc, "ANN118", message, "Bind the value with `let`")
+
+
+def _strands(annotation: DatasetAnnotation) -> Iterator[Problem]:
+    """Check that a sequence and its other strand cannot come to different splits."""
+    if not annotation.settings.get("reverse_complement"):
+        return
+    for split in annotation.splits.present():
+        if isinstance(annotation.splits.of(split), Take):
+            message = "`take` cuts by rows, so a sequence and its other strand may part"
+            hint = (
+                "Cut by content, under `rows`: {split_by: {clean: COLUMN, steps: [either_strand]}, "
+                f"from: train, {split}: 0.1}}"
+            )
+            yield Problem(("splits", split), "ANN149", message, hint)
 
 
 def _labels(annotation: DatasetAnnotation) -> Iterator[Problem]:

@@ -96,6 +96,15 @@ def reverse_complement(sequence: str) -> str:
     return sequence.translate(_COMPLEMENT)[::-1]
 
 
+def either_strand(sequence: str) -> str:
+    """Return one text for a sequence and its other strand: the first of both in the alphabet.
+
+    Read as `SequenceRules.read` does: no header, no blanks, upper case, `T` for `U`.
+    """
+    letters = _BLANKS.sub("", _HEADER.sub("", sequence, count=1)).upper().replace("U", "T")
+    return min(letters, reverse_complement(letters))
+
+
 def _changed(before: str, after: str, what: str, changes: list[str]) -> str:
     if after != before:
         changes.append(what)

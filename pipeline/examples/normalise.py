@@ -49,7 +49,10 @@ def splits_made(annotation: DatasetAnnotation) -> tuple[Split, ...]:
 
 def splits_read(annotation: DatasetAnnotation, split: Split) -> tuple[Split, ...]:
     """Return the splits whose rows must be read to make `split`."""
-    across = any(isinstance(op, Unique | Holdout | SplitBy) for op in annotation.rows)
+    across = any(
+        op.deals_to(split) if isinstance(op, SplitBy) else isinstance(op, Unique | Holdout)
+        for op in annotation.rows
+    )
     present = annotation.splits.present()
     return present if across else tuple(name for name in present if name == split)
 

@@ -11,6 +11,7 @@ import pytest
 from eval.parsers import parse_answer
 from pipeline.annotations.catalogue import load_catalogue
 from pipeline.annotations.row_operations import SplitBy
+from pipeline.annotations.sequences import either_strand
 from pipeline.examples.cache import load_examples
 from pipeline.examples.real_rows import markdown_table, run_on_rows, tasks_in_mirror
 from pipeline.templates.styles import render_conversation
@@ -69,6 +70,27 @@ def test_the_page_in_the_docs_tells_what_happened(runs):
     table = "".join(re.findall(r"^\|.*\n", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     hint = "run `python -m scripts.real_rows --data-root MIRROR`"
     assert table == expected, hint
+
+
+def test_a_strand_and_its_other_are_in_one_split(runs):
+    divided = [
+        task
+        for task in TASKS
+        if task.settings.get("reverse_complement")
+        and any(isinstance(operation, SplitBy) for operation in task.rows)
+        and runs[task.id]
+    ]
+    assert divided
+    for task in divided:
+        train, validation = (
+            {
+                either_strand(str(example.inputs["sequence"]))
+                for example in load_examples(task, split, data_root=MIRROR)
+            }
+            for split in ("train", "validation")
+        )
+        assert validation
+        assert not train & validation
 
 
 @pytest.mark.parametrize("dataset", sorted({str(task.source.hub) for task in TASKS}))

@@ -57,6 +57,7 @@ def run(steps, value):
         (["drop_empty"], ["a", " ", "", None, [], 0], ["a", 0]),
         (["html_text"], "<p>a &amp; <b>b</b></p>\n c", "a & b c"),
         (["unescape"], "&lt;x&gt;", "<x>"),
+        (["either_strand"], ">chr1\nttu g", "CAAA"),
         ([{"each": ["strip", "lower"]}], [" A", "b "], ["a", "b"]),
         ([{"each": "len"}], ["ab", ""], [2, 0]),
         ("strip", " a", "a"),

@@ -203,6 +203,19 @@ def test_split_by_keeps_row_names_of_several_source_splits_apart(run):
     assert run(rows, data) == ["0", "test-0"]
 
 
+def test_split_by_of_one_split_leaves_the_others_as_they_are(run):
+    data = {"train": rows_of(k=list(range(500))), "test": rows_of(k=[7, 1000])}
+    rows = "[{split_by: k, validation: 0.2, from: train}]"
+    train, validation = (run(rows, data, s, wanted="k") for s in ("train", "validation"))
+    assert sorted(train + validation) == list(range(500))
+    assert 60 <= len(validation) <= 140
+    assert run(rows, data, "test", wanted="k") == [7, 1000]
+    assert run(rows, data, "test") == ["0", "1"]
+    both = run(rows.replace("validation", "test"), data, "test")
+    assert len(both) == len(set(both))
+    assert both[:2] == ["0", "1"]
+
+
 def test_cap_per_keeps_the_first_rows_of_each_key(run):
     data = rows_of(k=["a", "a", "b", "a", "b", None, None])
     assert run("[{cap_per: k, max: 1}]", data) == ["0", "2", "5"]

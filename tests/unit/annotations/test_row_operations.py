@@ -23,6 +23,7 @@ def problems_in(text):
         "[{unique: a, conflict_of: b}]",
         "[{holdout: a}]",
         "[{split_by: a, validation: 0.1, test: 0.1, seed: 3}]",
+        "[{split_by: a, validation: 0.1, from: train}]",
         "[{cap_per: a, max: 1}]",
     ],
 )
@@ -37,6 +38,7 @@ def test_every_operation_is_read(text):
         ("[x]", "ANN130", (0,), "got text"),
         ("[{}]", "ANN130", (0,), "an operation such as"),
         ("[{wher: {}}]", "ANN131", (0, "wher"), "no row operation 'wher'"),
+        ("[{split_by: a, test: 0.1, from: dev}]", "ANN132", (0, "from"), "one of train, val"),
         ("[{holdout: a, of: b}]", "ANN101", (0, "of"), "unknown key 'of'"),
         ("[{let: {}}]", "ANN132", (0, "let"), "a map from names"),
         ("[{let: {'a-b': c}}]", "ANN132", (0, "let", "a-b"), "letters, digits and _"),

@@ -23,6 +23,16 @@ import pytest
         ({"truncate": "{input: context}"}, "ANN155", "no input is named 'context'"),
         ({"verified": "golden"}, "ANN156", "needs golden rows"),
         (
+            {
+                "task": "dna_classification",
+                "fields": "{sequence: s, target: y}",
+                "settings": "{reverse_complement: true}",
+                "splits": "{train: train, validation: {take: 0.1, from: train}}",
+            },
+            "ANN149",
+            "its other strand may part. Cut by content, under `rows`: {split_by",
+        ),
+        (
             {"guide": "{negative: [{golden: 0, answer: x, explanation: y}]}"},
             "ANN159",
             "golden[0] has no example",

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from pipeline.annotations.outcomes import RowSkipped
-from pipeline.annotations.sequences import SequenceRules, reverse_complement
+from pipeline.annotations.sequences import SequenceRules, either_strand, reverse_complement
 from pipeline.errors import AnnotationError
 
 KEEP, DROP, ERROR = (SequenceRules(non_acgt=name) for name in ("keep_n", "drop_row", "error"))
@@ -84,6 +84,14 @@ def test_a_sequence_of_a_million_bases_is_read():
     sequence = "".join(random.Random(0).choices("ACGT", k=1_000_000))
     assert KEEP.read(sequence) == (sequence, ())
     assert KEEP.read(sequence.lower())[0] == sequence
+
+
+def test_either_strand_is_one_text_for_both_strands():
+    draw = random.Random(3)
+    for _ in range(200):
+        bases = "".join(draw.choices("ACGTN", k=draw.randrange(1, 60)))
+        assert either_strand(bases) == either_strand(reverse_complement(bases).lower())
+        assert either_strand(bases) in (bases, reverse_complement(bases))
 
 
 def test_reverse_complement_is_its_own_inverse():
