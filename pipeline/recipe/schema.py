@@ -321,9 +321,9 @@ class DataFields(StrictFields):
     """End each task's prompts with a token of its own, such as `<task:gue/emp_H3>`."""
     label_tokens: bool = False
     """Answer closed questions with one token per label, such as `<label:yes>`."""
-    other_strand_share: Fraction = 0.0
-    """Share of training rows read on the other strand, chosen by a hash of the row, of the tasks
-    whose strands mean the same."""
+    both_strands: bool = False
+    """Train on each sequence and on its other strand, in tasks whose strands mean the same: such a
+    task has twice its rows. The other strand of row `i` of `N` is row `N + i`."""
     max_length: PositiveInt = 1024
     """Tokens per row; longer contexts are shortened, answers are not."""
     packing: bool = True

@@ -81,7 +81,7 @@ class Maker:
         data, part = work
         source = self._source(data)
         tokenise_part(
-            source.examples,
+            source.rows,
             source.render,
             self.tokenizer,
             part=part.number,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import pipeline
 from pipeline.annotations import DatasetAnnotation
-from pipeline.chat.dna import other_strand
 from pipeline.errors import PipelineError, PipelineErrors, raise_all
+from pipeline.examples.both_strands import BothStrands
 from pipeline.examples.cache import load_examples, open_tables
 from pipeline.examples.normalise import splits_made
 from pipeline.examples.overlap import Leakage
@@ -62,6 +62,9 @@ class TokenSource:
     """All that the tokens of a task are made of, but for the tokenizer."""
 
     examples: Examples
+    """Those of the task; a sequence that is read on both strands is one of them."""
+    rows: Examples
+    """What is rendered, each on its own."""
     render: Callable[[TaskExample], Conversation]
     fingerprint: str
     """Names the data and everything that decides over their text."""
@@ -120,6 +123,8 @@ def load_source(recipe: Recipe, data: TaskData) -> TokenSource:
     if data.leakage is not None:
         repeated = data.leakage.repeated(data.name)
         examples, left_out = examples.without(repeated), repeated.tolist()
+    is_alike = bool(examples.spec.settings.get("reverse_complement"))
+    has_both = recipe.both_strands and is_alike and data.split == "train"
     fingerprint: Json = {
         "examples": examples.report.fingerprint,
         "left_out": cast("Json", left_out),
@@ -130,11 +135,12 @@ def load_source(recipe: Recipe, data: TaskData) -> TokenSource:
         "style": recipe.style,
         "function_format": recipe.function_format,
         "loss_on": [*sorted(recipe.loss_on)],
-        "other_strand": [recipe.other_strand_share, recipe.seed * bool(recipe.other_strand_share)],
+        "both_strands": has_both,
         "code": _text_code_fingerprint(),
     }
     return TokenSource(
         examples=examples,
+        rows=BothStrands(examples) if has_both else examples,
         render=functools.partial(_render, recipe=recipe, spec=examples.spec),
         fingerprint=sha256_of_json(fingerprint),
     )
@@ -158,7 +164,7 @@ def load_tasks(
             source = load_source(recipe, data)
             tasks.append(
                 tokenise_task(
-                    source.examples,
+                    source.rows,
                     source.render,
                     tokenizer,
                     fingerprint=source.fingerprint,
@@ -181,17 +187,7 @@ def _render(example: TaskExample, *, recipe: Recipe, spec: TaskSpec) -> Conversa
         style=recipe.style,
         render_calls=None if dialect is None else dialect.render,
     )
-    if _is_other_strand(example, spec, recipe):
-        conversation = other_strand(conversation)
     return select_loss(conversation, example, spec, recipe.loss_on)
-
-
-def _is_other_strand(example: TaskExample, spec: TaskSpec, recipe: Recipe) -> bool:
-    """Return whether a training row is read on its other strand; the same in every run."""
-    if not recipe.other_strand_share or not spec.settings.get("reverse_complement"):
-        return False
-    draw = int(sha256_of_json([recipe.seed, example.key])[:12], 16) / 16**12
-    return example.split == "train" and draw < recipe.other_strand_share
 
 
 def _plain(spec: TaskSpec) -> dict[str, object]:
