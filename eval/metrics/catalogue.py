@@ -16,7 +16,7 @@ from eval.metrics.rankings import NDCG, RECIPROCAL_RANK, TOP_1
 from eval.metrics.scores import AUPRC, AUROC
 from eval.metrics.sets import EXAMPLE_SET_F1, SET_F1, SET_MATCH
 from eval.metrics.soft import MAJORITY_ACCURACY, SOFT_ACCURACY
-from eval.metrics.text import ANSWER_F1, EXACT_MATCH, LIST_F1, ROUGE_L
+from eval.metrics.text import ANSWER_F1, EXACT_MATCH, FAMILY_MATCH, LIST_F1, ROUGE_L
 from eval.metrics.tool_use import (
     ARGUMENT_MACRO_F1,
     HALLUCINATION_RATE,
@@ -35,6 +35,7 @@ METRICS: dict[str, Metric] = {
     "exact_match": EXACT_MATCH,
     "answer_f1": ANSWER_F1,
     "list_f1": LIST_F1,
+    "family_match": FAMILY_MATCH,
     "rouge_l": ROUGE_L,
     "box_compat_exact_match": BOX_COMPAT_EXACT_MATCH,
     "box_compat_f1": BOX_COMPAT_F1,

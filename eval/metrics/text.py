@@ -98,6 +98,56 @@ def rouge_l_of_words(predicted: list[str], gold: list[str]) -> float:
     return f1_of_counts(longest_common_subsequence(gold, predicted), len(predicted), len(gold))
 
 
+_FAMILY_WORDS = frozenset({"family", "superfamily"})
+_BEFORE_FAMILIES = frozenset(
+    {
+        "a",
+        "an",
+        "the",
+        "of",
+        "to",
+        "in",
+        "is",
+        "are",
+        "this",
+        "that",
+        "its",
+        "and",
+        "or",
+        "one",
+        "member",
+        "belongs",
+        "encodes",
+        "encoding",
+        "from",
+    }
+)
+"""Words that end the name of a family, read backwards from the word `family`."""
+
+
+def named_family(text: str) -> tuple[str, ...]:
+    """Return the words of the first family that a text names, such as `olfactory receptor family`.
+
+    They are those before `family` or `superfamily`, back to an article, preposition or the like.
+    A text that names none, such as `olfactory receptor`, is the name itself.
+    """
+    words = rouge_words(text)
+    for end, word in enumerate(words):
+        if word in _FAMILY_WORDS:
+            start = end
+            while start and words[start - 1] not in _BEFORE_FAMILIES:
+                start -= 1
+            if start < end:
+                return tuple(words[start:end])
+    return tuple(words)
+
+
+def _family_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:
+    return float(
+        named_family(cast("str", parsed)) in {named_family(gold) for gold in _golds(target)}
+    )
+
+
 EXACT_MATCH = Metric(
     name="exact_match",
     needs=("text", "label", "names", "arguments", "calls", "ranking", "label_set"),
@@ -113,3 +163,6 @@ ROUGE_L = Metric(name="rouge_l", needs=("text",), row=_rouge_l)
 
 LIST_F1 = Metric(name="list_f1", needs=("text",), row=_list_f1)
 """F1 between the answers listed with commas, averaged over rows (as BioASQ scores lists)."""
+
+FAMILY_MATCH = Metric(name="family_match", needs=("text",), row=_family_match)
+"""Answer names the same gene family as a target; case and punctuation do not count."""

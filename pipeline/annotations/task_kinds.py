@@ -36,6 +36,7 @@ METRIC_NAMES: tuple[str, ...] = (
     "exact_match",
     "answer_f1",
     "list_f1",
+    "family_match",
     "rouge_l",
     "box_compat_exact_match",
     "box_compat_f1",

@@ -615,3 +615,21 @@ def test_lenient_scores_of_a_parsed_answer_are_those_of_its_text():
 def test_lists_of_answers_are_compared_as_sets(answer, target, expected):
     value = METRICS["list_f1"].row_value(answer, target, spec_of("text"))
     assert value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "expected"),
+    [
+        ("Olfactory receptor family.", "a member of the olfactory receptor family", 1.0),
+        ("This gene encodes a zinc finger protein superfamily member", "zinc finger protein", 1.0),
+        ("olfactory receptor family 4", "olfactory receptor", 1.0),
+        ("taste receptor family", "olfactory receptor family", 0.0),
+        ("receptor family", "olfactory receptor family", 0.0),
+        ("belongs to the family of kinases", "kinases", 0.0),
+        ("olfactory receptor", ["taste receptor", "Olfactory Receptor"], 1.0),
+        ("", "olfactory receptor", 0.0),
+        (None, "olfactory receptor", 0.0),
+    ],
+)
+def test_gene_families_are_compared_by_name(answer, target, expected):
+    assert METRICS["family_match"].row_value(answer, target, spec_of("text")) == expected
