@@ -170,6 +170,8 @@ def _score_table(run: Path) -> str:
     lines = ["## Scores\n"]
     if results.get("data_root_kind") == "embedded":
         lines.append("**On generated rows**: they say nothing about the public data sets.\n")
+    if results.get("transductive"):
+        lines.append("**Transductive**: fitted to test prompts, so these are no test scores.\n")
     lines += [
         "Times 100, ± one standard error; answers that cannot be parsed count as wrong.\n",
         "| task | metric | split | n | majority | base | adapter | unparsable |",

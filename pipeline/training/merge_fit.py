@@ -5,11 +5,12 @@ Objectives, each a mean over the answer tokens of every task, summed over tasks:
 - `expert_kl`: `KL(p_t || p_c)` between the adapter of the task alone and the mixture, on answers
   that the adapter itself wrote. Needs no labels.
 - `supervised`: cross-entropy of gold answers.
-- `entropy`: entropy of the mixture over the first tokens of the choices, divided by `log K`
-  (AdaMerging, arXiv:2310.02575). Needs no labels either, but rewards confidence, right or wrong:
+- `entropy`: entropy of the mixture over the choices, divided by `log K` (AdaMerging,
+  arXiv:2310.02575). Where their first tokens differ these speak for them, in one pass; else every
+  choice is read as a whole. Needs no labels either, but rewards confidence, right or wrong:
   fitting ends before the mixture gives one choice to all rows, see `MarginalGuard`.
 
-    B rows, T tokens, N answer tokens, V vocabulary, K choices
+    B rows, T tokens, N answer tokens, V vocabulary, K choices, L tokens of a choice
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class FitBatch:
     """`[B, T]`, 1 for tokens."""
     labels: Tensor
     """`[B, T]`, the answer's tokens at their own places, `IGNORE_INDEX` elsewhere."""
-    choice_ids: Tensor | None = None
-    """`[K]`, the different first tokens of the choices; for `entropy`."""
+    choices: tuple[Tensor, ...] = ()
+    """Tokens `[L]` of each choice, with the end of the answer; for `entropy`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,18 +251,41 @@ def _entropy(model: nn.Module, _mixer: Mixer, name: str, batch: FitBatch) -> Ten
 
 
 def _choice_log_probs(model: nn.Module, name: str, batch: FitBatch) -> Tensor:
-    """Return log-probabilities `[B, K]` of the choices' first tokens, among themselves."""
-    if batch.choice_ids is None or batch.choice_ids.numel() < 2:
+    """Return log-probabilities `[B, K]` of the choices among themselves."""
+    if len(batch.choices) < 2:
         raise TrainingError(
             "TRN041",
-            "no two choices that differ in their first token",
+            "the task has no two choices",
             where=name,
             hint="Use the objective expert_kl",
         )
-    is_answer_BT = batch.labels != IGNORE_INDEX
-    is_first_BT = is_answer_BT & (is_answer_BT.cumsum(dim=1) == 1)
-    logits_BV = _logits_before(model, batch, is_first_BT)
-    return functional.log_softmax(logits_BV[:, batch.choice_ids].float(), dim=-1)
+    firsts_K = torch.stack([choice_L[0] for choice_L in batch.choices])
+    if len(firsts_K.unique()) == len(firsts_K):
+        is_answer_BT = batch.labels != IGNORE_INDEX
+        is_first_BT = is_answer_BT & (is_answer_BT.cumsum(dim=1) == 1)
+        scores_BK = _logits_before(model, batch, is_first_BT)[:, firsts_K].float()
+    else:
+        scores_BK = torch.stack(
+            [_choice_score(model, batch, choice_L) for choice_L in batch.choices], dim=1
+        )
+    return functional.log_softmax(scores_BK, dim=-1)
+
+
+def _choice_score(model: nn.Module, batch: FitBatch, choice_L: Tensor) -> Tensor:
+    """Return the log-probability `[B]` of a choice after each prompt."""
+    start_B = (batch.labels != IGNORE_INDEX).int().argmax(dim=1)
+    size = len(choice_L)
+    places_T = torch.arange(int(start_B.max()) + size, device=start_B.device)
+    places_BL = start_B[:, None] + torch.arange(size, device=start_B.device)
+    choice_BL = choice_L.expand(len(start_B), size)
+    prompts_BT = functional.pad(batch.input_ids, (0, size))[:, : len(places_T)]
+    asked = FitBatch(
+        input_ids=prompts_BT.scatter(1, places_BL, choice_BL),
+        attention_mask=(places_T < start_B[:, None] + size).long(),
+        labels=torch.full_like(prompts_BT, IGNORE_INDEX).scatter(1, places_BL, choice_BL),
+    )
+    log_probs_NV = _answer_log_probs(model, asked)
+    return log_probs_NV.gather(1, choice_BL.reshape(-1, 1)).view(-1, size).sum(dim=1)
 
 
 _OBJECTIVES: Mapping[Objective, Callable[[nn.Module, Mixer, str, FitBatch], Tensor]] = {

@@ -222,13 +222,14 @@ class _Rows:
                 for row in tokenised
                 if not isinstance(row, Exception)
             ]
-        first_ids = None
+        choices: list[torch.Tensor] = []
         if self.fit.objective == "entropy" and conversations:
             labels = examples.spec.labels or ()
-            first_ids = _first_ids(conversations[0], self.tokenizer, labels)
+            found = choice_ids(conversations[0], self.tokenizer, labels)
+            choices = [torch.tensor(ids) for ids in found]
         size = self.fit.batch_size
         return [
-            _padded(pairs[start : start + size], self.model.device, first_ids)
+            _padded(pairs[start : start + size], self.model.device, choices)
             for start in range(0, len(pairs), size)
         ]
 
@@ -269,18 +270,10 @@ class _Rows:
         return pairs
 
 
-def _first_ids(
-    conversation: Conversation, tokenizer: PreTrainedTokenizerBase, choices: Sequence[str]
-) -> torch.Tensor | None:
-    """Return the first tokens of the choices; those that begin alike count as one choice."""
-    firsts = sorted({ids[0] for ids in choice_ids(conversation, tokenizer, choices)})
-    return torch.tensor(firsts) if len(firsts) > 1 else None
-
-
 def _padded(
     pairs: Sequence[tuple[list[int], list[int]]],
     device: torch.device,
-    choice_ids_K: torch.Tensor | None,
+    choices: Sequence[torch.Tensor],
 ) -> FitBatch:
     longest = max(len(ids) for ids, _ in pairs)
 
@@ -292,5 +285,5 @@ def _padded(
         input_ids=stack([ids for ids, _ in pairs], 0),
         attention_mask=stack([[1] * len(ids) for ids, _ in pairs], 0),
         labels=stack([labels for _, labels in pairs], IGNORE_INDEX),
-        choice_ids=None if choice_ids_K is None else choice_ids_K.to(device),
+        choices=tuple(choice_L.to(device) for choice_L in choices),
     )

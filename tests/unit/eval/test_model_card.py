@@ -103,6 +103,15 @@ def card_of(folder, *, text="plain", tasks=("ncbi_disease",)):
     return build_card(folder, recipe, [CATALOGUE.get(task) for task in tasks])
 
 
+
+def test_scores_of_an_adapter_fitted_to_test_prompts_say_so(tmp_path):
+    write_run(tmp_path / "run")
+    assert "Transductive" not in card_of(tmp_path / "run")
+    path = tmp_path / "run" / "eval" / "adapter" / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "transductive": True}))
+    assert "**Transductive**: fitted to test prompts" in card_of(tmp_path / "run")
+
+
 def test_the_card_tells_data_licences_scores_and_limits(tmp_path):
     tasks = ("ncbi_disease", "bc5cdr", "xlam_60k/calls")
     card = card_of(write_run(tmp_path / "run", tasks=tasks), tasks=tasks)

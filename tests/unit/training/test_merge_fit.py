@@ -73,7 +73,7 @@ def batch(seed: int, **changes: object) -> FitBatch:
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
             "labels": labels,
-            "choice_ids": torch.tensor([1, 2, 3]),
+            "choices": tuple(torch.tensor([first, 9]) for first in (1, 2, 3)),
             **changes,
         }
     )
@@ -164,6 +164,29 @@ def test_entropy_of_equal_choices_is_one():
     )
 
 
+def test_choices_that_begin_alike_are_compared_as_a_whole():
+    wrapped = model()
+    choices = [[1, 4, 9], [1, 5, 2, 9], [3, 9]]
+    given = batch(1, choices=tuple(map(torch.tensor, choices)))
+    # Answers begin at different places.
+    given.labels[:4, 3:5] = IGNORE_INDEX
+    starts = [5] * 4 + [3] * 4
+    scores = torch.zeros(8, 3)
+    for row, start in enumerate(starts):
+        for number, choice in enumerate(choices):
+            ids = torch.tensor([[*given.input_ids[row, :start].tolist(), *choice]])
+            log_probs = wrapped(ids, None, False).logits[0].log_softmax(-1)
+            scores[row, number] = sum(
+                log_probs[start - 1 + place, token] for place, token in enumerate(choice)
+            ).detach()
+    share = scores.softmax(-1)
+    expected = float(torch.special.entr(share).sum(-1).mean() / torch.tensor(3.0).log())
+    mixer = Mixer(wrapped, [expert("a", 1, scale=0.0)])
+    settings = FitSettings(objective="entropy", num_steps=1)
+    report = fit_coefficients(wrapped, mixer, {"a": [given]}, settings)
+    assert report.curve[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_low_entropy_that_means_one_answer_for_all_rows_ends_fitting():
     wrapped = model()
     # All states share a direction, in which the second adapter pushes towards the first choice.
@@ -189,7 +212,7 @@ def test_low_entropy_that_means_one_answer_for_all_rows_ends_fitting():
     def marginal() -> float:
         given = batch(1)
         logits = wrapped(given.input_ids, given.attention_mask, False).logits[:, 2]
-        mean = logits[:, given.choice_ids].softmax(-1).mean(0).detach()
+        mean = logits[:, [1, 2, 3]].softmax(-1).mean(0).detach()
         return float(torch.special.entr(mean).sum())
 
     at_end = marginal()
@@ -229,7 +252,7 @@ def test_the_best_uniform_weight_is_the_one_of_least_objective_by_hand():
     ("batches", "settings", "code"),
     [
         ({"a": []}, FitSettings(), "TRN040"),
-        ({"a": [batch(1, choice_ids=None)]}, FitSettings(objective="entropy"), "TRN041"),
+        ({"a": [batch(1, choices=())]}, FitSettings(objective="entropy"), "TRN041"),
         (
             {"a": [batch(1), batch(2)]},
             FitSettings(num_steps=20, learning_rate=float("inf")),
