@@ -114,6 +114,20 @@ def test_every_objective_runs_on_all_tasks_and_lowers_itself(objective, place):
     assert set(fit["last_by_task"]) == {"colour", "other"}
 
 
+def test_a_base_in_4_bits_gives_nearly_the_same_coefficients(place):
+    pytest.importorskip("bitsandbytes")
+    found = []
+    for in_4bit in (False, True):
+        given = recipe_of(place, target="colour", granularity="task", load_in_4bit=in_4bit)
+        assert run(place, given) == 0
+        found.append(json.loads((place / "merged/merge.json").read_text()))
+        merged = load_adapter(load_model(str(place / "base")), place / "merged")
+        assert torch.isfinite(merged(INPUT).logits).all()
+    plain, quantised = (each["coefficients"] for each in found)
+    assert quantised == pytest.approx(plain, abs=0.2)
+    assert found[0]["fit"]["curve"] != found[1]["fit"]["curve"]
+
+
 def test_test_rows_need_consent_and_are_shown(place, capsys):
     assert run(place, recipe_of(place, split="test")) == 2
     assert "transductive: true" in capsys.readouterr().err

@@ -103,7 +103,6 @@ def card_of(folder, *, text="plain", tasks=("ncbi_disease",)):
     return build_card(folder, recipe, [CATALOGUE.get(task) for task in tasks])
 
 
-
 def test_scores_of_an_adapter_fitted_to_test_prompts_say_so(tmp_path):
     write_run(tmp_path / "run")
     assert "Transductive" not in card_of(tmp_path / "run")
