@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.paired import RESULTS, hardware
+from benchmarks.studies.jobs import Job
 from eval.compare import compare_rows
 from eval.metrics import METRICS
-from eval.results import RESULTS_NAME, read_results, read_samples_by_task, spec_from_results
+from eval.results import read_results, read_samples_by_task, spec_from_results
 from eval.statistics import Comparison, PairedDraws, compare_means
 from pipeline.adapters.parameter_counts import AdapterSize, measure_adapter
-from pipeline.cli.main import main as taskloom
 from pipeline.files import write_json
 from pipeline.models.loading import build_skeleton
 from pipeline.recipe import load_recipe
-from pipeline.train import main as train
 from pipeline.types import Json
 
 RECIPE = Path("recipes") / "mixed" / "adapters.yaml"
@@ -72,51 +71,28 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="RUN", choices=names)
     options = parser.parse_args()
     for name in options.only or names:
-        make(options.runs / name, base=options.base, data_root=options.data_root)
-    if all(is_done(options.runs / name) for name in names):
+        job = job_of(options.runs / name, options.base)
+        job.train(options.data_root)
+        job.evaluate(options.data_root)
+    if all(job_of(options.runs / name, options.base).is_evaluated for name in names):
         found = summary(options.runs, options.base)
         write_json(RESULTS / "study_adapters.json", found)
         print(markdown(found))
     return 0
 
 
-def results_of(run: Path) -> Path:
-    """Return the folder of a run's evaluation."""
-    return run / "eval" / "adapter"
-
-
-def is_done(run: Path) -> bool:
-    """Return whether a run has been evaluated."""
-    return (results_of(run) / RESULTS_NAME).is_file()
-
-
-def fields_of(run: Path, base: str) -> list[str]:
-    """Return what a run changes in the recipe."""
+def job_of(run: Path, base: str) -> Job:
+    """Return what a run trains, from its name."""
     arm, _, seed = run.name.rpartition("-")
-    fixed = ["--model_name_or_path", base, "--output_dir", str(run), "--seed", seed]
-    return [*fixed, *ARMS[arm].fields()]
-
-
-def make(run: Path, *, base: str, data_root: Path) -> None:
-    """Train and evaluate, unless that has been done."""
-    if is_done(run):
-        return
-    arguments = [str(RECIPE), *fields_of(run, base)]
-    if not (run / "adapter").is_dir():
-        code = train([*arguments, "--data_root", str(data_root)])
-        if code:
-            sys.exit(code)
-    try:
-        taskloom(["--data-root", str(data_root), "eval", "--recipe", *arguments])
-    except SystemExit as ended:
-        if ended.code:
-            raise
+    arguments = ("--model_name_or_path", base, "--seed", seed, *ARMS[arm].fields())
+    return Job(recipe=RECIPE, folder=run, arguments=arguments)
 
 
 def summary(runs: Path, base: str) -> dict[str, Json]:
     """Return sizes, numbers of every run, and differences from the baseline with intervals."""
     entries = {
-        arm: [read_results(results_of(runs / f"{arm}-{seed}")) for seed in SEEDS] for arm in ARMS
+        arm: [read_results(job_of(runs / f"{arm}-{seed}", base).results) for seed in SEEDS]
+        for arm in ARMS
     }
     found: dict[str, Any] = {
         "schema_version": 1,
@@ -134,7 +110,7 @@ def summary(runs: Path, base: str) -> dict[str, Json]:
             for arm, of_arm in entries.items()
         },
         "differences": {
-            arm: differences(runs, arm, entries[BASELINE][0]["tasks"])
+            arm: differences(runs, base, arm, entries[BASELINE][0]["tasks"])
             for arm in ARMS
             if arm != BASELINE
         },
@@ -144,7 +120,7 @@ def summary(runs: Path, base: str) -> dict[str, Json]:
 
 def size_of(run: Path, base: str) -> AdapterSize:
     """Return the numbers of weights of a run's adapter."""
-    recipe = load_recipe(RECIPE, fields_of(run, base))
+    recipe = load_recipe(RECIPE, list(job_of(run, base).arguments))
     tasks = [entry.task for entry in recipe.tasks]
     return measure_adapter(build_skeleton(base), recipe.adapter_settings, tasks)
 
@@ -179,14 +155,17 @@ def majority(results: dict[str, Any]) -> dict[str, float | None]:
     return headlines(results["tasks"], "majority")
 
 
-def differences(runs: Path, arm: str, tasks: dict[str, Any]) -> dict[str, Any]:
+def differences(runs: Path, base: str, arm: str, tasks: dict[str, Any]) -> dict[str, Any]:
     """Compare a type with the baseline, on the answers of all seeds together.
 
     The three answers to a row, and rows of one source, are drawn together. So an interval tells
     what other rows would change; what other seeds would change the numbers of each seed tell.
     """
     pairs = {
-        name: [read_samples_by_task(results_of(runs / f"{name}-{seed}"), tasks) for seed in SEEDS]
+        name: [
+            read_samples_by_task(job_of(runs / f"{name}-{seed}", base).results, tasks)
+            for seed in SEEDS
+        ]
         for name in (BASELINE, arm)
     }
     draws: list[PairedDraws] = []

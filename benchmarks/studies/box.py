@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.studies.jobs import Job
 from eval.backends.base import Request
 from eval.compare import compare_runs
 from eval.joining import join_results
@@ -26,12 +27,10 @@ from eval.statistics import compare_scores
 from eval.tasks import EvalTask, select_rows
 from pipeline.annotations.catalogue import load_catalogue
 from pipeline.cli.backends import model_backends
-from pipeline.cli.main import main as taskloom
 from pipeline.examples.cache import load_examples
 from pipeline.files import write_json
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.templates.styles import render_conversation
-from pipeline.train import main as train
 
 RECIPES = Path("recipes") / "box"
 RESULTS = Path(__file__).parents[1] / "results" / "study_box.json"
@@ -76,20 +75,6 @@ PAIRS = (
 """What is compared: the second minus the first, on the same rows and with the same seed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One training and its evaluation."""
-
-    recipe: Path
-    folder: Path
-    arguments: tuple[str, ...]
-
-    @property
-    def results(self) -> Path:
-        """Return the folder of the adapter's evaluation."""
-        return self.folder / "eval" / "adapter"
-
-
 def main() -> int:
     """Run what is asked for and not there yet; write the numbers when nothing is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -127,13 +112,14 @@ def jobs_of(arm: str, seed: int, folder: Path, *, base: str) -> list[Job]:
         own = folder / tasks[0] if settings.is_single else folder
         listed = f"[{', '.join(f'box/{task}' for task in tasks)}]"
         steps = NUM_STEPS * len(tasks) // len(TASKS)
-        arguments = ["--model_name_or_path", base, "--output_dir", str(own), "--seed", str(seed)]
+        arguments = ["--model_name_or_path", base, "--seed", str(seed)]
         arguments += ["--tasks", listed, "--evaluation.tasks", listed, "--max_steps", str(steps)]
         # The base is asked once in each wording.
         is_first = seed == SEEDS[0] and arm.startswith("multi_task")
         arguments += ["--evaluation.include_base", str(is_first).lower()]
         arguments += [*CHANGES, *settings.changes]
-        jobs.append(Job(RECIPES / f"{settings.recipe}.yaml", own, tuple(arguments)))
+        recipe = RECIPES / f"{settings.recipe}.yaml"
+        jobs.append(Job(recipe=recipe, folder=own, arguments=tuple(arguments)))
     return jobs
 
 
@@ -146,19 +132,11 @@ def do(job: Job, data_root: Path, *, is_generated: bool) -> None:
     """Train and evaluate, unless that has been done."""
     if is_done(job):
         return
-    arguments = [str(job.recipe), *job.arguments]
-    if not (job.folder / "adapter").is_dir():
-        code = train([*arguments, "--data_root", str(data_root)])
-        if code:
-            sys.exit(code)
+    job.train(data_root)
     if is_generated:
-        try:
-            taskloom(["--data-root", str(data_root), "eval", "--recipe", *arguments])
-        except SystemExit as ended:
-            if ended.code:
-                raise
+        job.evaluate(data_root)
     recipe = load_recipe(job.recipe, list(job.arguments))
-    losses = {"adapter": answer_losses(recipe, data_root, adapter=job.folder / "adapter")}
+    losses = {"adapter": answer_losses(recipe, data_root, adapter=job.adapter)}
     if recipe.evaluation is not None and recipe.evaluation.include_base:
         losses["base"] = answer_losses(recipe, data_root, adapter=None)
     write_json(job.folder / LOSSES_NAME, losses)

@@ -15,20 +15,18 @@ import argparse
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from eval.results import RESULTS_NAME, read_results
-from pipeline.cli.main import main as taskloom
+from benchmarks.studies.jobs import Job
+from eval.results import read_results
 from pipeline.examples.cache import load_examples
 from pipeline.files import read_json, write_json
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.sources.data_root import resolve_data_root
-from pipeline.train import main as train
 from pipeline.training.task_tokens import TaskData, data_of, load_source
 from pipeline.types import TaskExample
 
@@ -55,22 +53,6 @@ FLOOR_STRENGTHS = (1.0, 0.001)
 """Values of `C` of the logistic regression; the better one on the test rows is the floor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One training and its evaluation."""
-
-    recipe: Path
-    folder: Path
-    arguments: tuple[str, ...]
-    mark: str | None = None
-    """The only one that is trained; all of the recipe where unset."""
-
-    @property
-    def results(self) -> Path:
-        """Return the folder of the adapter's evaluation."""
-        return self.folder / "eval" / "adapter"
-
-
 def main() -> int:
     """Run what is asked for and not there yet; write the numbers when nothing is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -83,8 +65,9 @@ def main() -> int:
     jobs = {name: list(jobs_of(name, options.runs, options.num_steps)) for name in names}
     for name in options.only or names:
         for job in jobs[name]:
-            do(job, options.data_root)
-    if all((job.results / RESULTS_NAME).is_file() for part in jobs.values() for job in part):
+            job.train(options.data_root)
+            job.evaluate(options.data_root)
+    if all(job.is_evaluated for part in jobs.values() for job in part):
         found = {name: scores(part) for name, part in jobs.items()}
         write_json(
             RESULTS, summary(found, floors(options.data_root, options.runs), options.num_steps)
@@ -96,34 +79,16 @@ def main() -> int:
 def jobs_of(name: str, runs: Path, num_steps: int) -> Iterator[Job]:
     """Yield the trainings of a run."""
     arm, seed = name.split("-")
+    common = ("--seed", seed, *COMMON)
     if arm != "single":
-        common = ("--output_dir", str(runs / name), "--seed", seed, *COMMON)
-        yield Job(JOINT, runs / name, (*common, "--max_steps", str(num_steps), *ARMS[arm]))
+        arguments = (*common, "--max_steps", str(num_steps), *ARMS[arm])
+        yield Job(recipe=JOINT, folder=runs / name, arguments=arguments)
         return
     for mark in MARKS:
-        folder = runs / name / mark
-        steps = str(num_steps // len(MARKS))
-        arguments = ("--output_dir", str(folder), "--seed", seed, "--max_steps", steps)
-        arguments += COMMON
-        yield Job(SINGLE, folder, arguments, mark)
-
-
-def do(job: Job, data_root: Path) -> None:
-    """Train and evaluate, unless that has been done."""
-    if (job.results / RESULTS_NAME).is_file():
-        return
-    arguments = [str(job.recipe), *job.arguments]
-    if not (job.folder / "adapter").is_dir():
-        tasks = [] if job.mark is None else ["--tasks", f"[gue/emp_{job.mark}]"]
-        code = train([*arguments, *tasks, "--data_root", str(data_root)])
-        if code:
-            sys.exit(code)
-    tasks = [] if job.mark is None else ["--evaluation.tasks", f"[gue/emp_{job.mark}]"]
-    try:
-        taskloom(["--data-root", str(data_root), "eval", "--recipe", *arguments, *tasks])
-    except SystemExit as ended:
-        if ended.code:
-            raise
+        tasks = f"[gue/emp_{mark}]"
+        arguments = (*common, "--max_steps", str(num_steps // len(MARKS)))
+        arguments += ("--tasks", tasks, "--evaluation.tasks", tasks)
+        yield Job(recipe=SINGLE, folder=runs / name / mark, arguments=arguments)
 
 
 def scores(jobs: Sequence[Job]) -> dict[str, float]:

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.studies.jobs import run_command
 from eval.results import read_results
-from pipeline.cli.main import main as taskloom
 from pipeline.files import read_json, write_json
 from pipeline.train import main as train
 
@@ -201,11 +201,7 @@ class Run:
 
     def taskloom(self, *arguments: str) -> None:
         """Run a command, and stop at its mistakes."""
-        try:
-            taskloom(["--data-root", self.data_root, *arguments])
-        except SystemExit as ended:
-            if ended.code:
-                raise
+        run_command("--data-root", self.data_root, *arguments)
 
     def scores(self) -> dict[str, Any]:
         """Return the headline number of every task, and its majority baseline."""
