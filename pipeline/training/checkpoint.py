@@ -232,8 +232,8 @@ def writing_errors(path: Path) -> Iterator[None]:
 
 def _open_staged(staged: Path, num_bytes: int) -> None:
     shutil.rmtree(staged, ignore_errors=True)
-    staged.parent.mkdir(parents=True, exist_ok=True)
     check_free_space(staged.parent, num_bytes, what="files of a checkpoint")
+    # Without its parents: a run folder that is gone is not made anew, without all else it held.
     staged.mkdir()
 
 

@@ -21,14 +21,14 @@ from trl import SFTTrainer
 
 from pipeline.errors import OutputError, TrainingError
 from pipeline.training.checkpoint import CheckpointPart, CheckpointStore, load_parts
-from pipeline.training.checkpoint_folders import PREFIX
+from pipeline.training.checkpoint_folders import PREFIX, check_checkpoint
 from pipeline.training.micro_batches import (
     GradientSnapshot,
     MicroBatchPieces,
     is_out_of_memory,
     must_stop,
 )
-from pipeline.training.processes import OneProcessError, is_loader_death
+from pipeline.training.processes import OneProcessError, is_loader_death, run_together
 from pipeline.training.signals import StopSignals
 from pipeline.types import Json
 
@@ -259,6 +259,17 @@ class ResilientTrainer(SFTTrainer):
             return None
         self.state.best_model_checkpoint = str(path)
         return path
+
+    def _load_best_model(self) -> None:
+        """Load the best checkpoint, which transformers would not verify.
+
+        Raises:
+            CheckpointError: It is not as it was written.
+            TrainingError: Another process found that.
+        """
+        best, is_main = Path(str(self.state.best_model_checkpoint)), self.args.process_index == 0
+        run_together(self.accelerator.state, lambda: check_checkpoint(best) if is_main else None)
+        super()._load_best_model()
 
     def _write_checkpoint(self, folder: Path) -> None:
         """Write this process's files, as transformers' `_save_checkpoint` does."""

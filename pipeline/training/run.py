@@ -158,10 +158,12 @@ def _run(recipe: Recipe, console: Console, signals: StopSignals) -> RunResult:
     )
     run_together(prepared.state, lambda: _start(prepared, environment, plan))
     started = time.monotonic()
-    outcome = _train(trainer, prepared)
-    seconds = time.monotonic() - started
-    save_adapter(trainer, prepared.run_folder.adapter, base_source=prepared.source)
-    run_together(prepared.state, lambda: _write_routing(prepared))
+    with _going_on_told(prepared.run_folder.path):
+        outcome = _train(trainer, prepared)
+        seconds = time.monotonic() - started
+        run_together(prepared.state, prepared.run_folder.check_kept)
+        save_adapter(trainer, prepared.run_folder.adapter, base_source=prepared.source)
+        run_together(prepared.state, lambda: _write_routing(prepared))
     return RunResult(
         folder=prepared.run_folder.path,
         adapter=prepared.run_folder.adapter,
@@ -169,6 +171,21 @@ def _run(recipe: Recipe, console: Console, signals: StopSignals) -> RunResult:
         train_loss=outcome.training_loss,
         train_seconds=seconds,
     )
+
+
+@contextlib.contextmanager
+def _going_on_told(folder: Path) -> Iterator[None]:
+    """Tell how a run goes on whose folder is gone or could not be written while it trained."""
+    try:
+        yield
+    except OutputError as error:
+        is_gone = not folder.is_dir()
+        raise OutputError(
+            error.code,
+            "the run folder is gone, nothing was written" if is_gone else error.message,
+            where=folder if is_gone else error.where,
+            hint="When it can be written again, go on with `--resume auto`",
+        ) from error
 
 
 def _prepare(recipe: Recipe) -> _Prepared:
@@ -235,10 +252,7 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
     def on_event(name: str, details: dict[str, Json]) -> None:
         if prepared.state.is_main_process:
             display.note(describe_event(name, details))
-            # A disk too full for a checkpoint may be too full for a line about it.
-            lenient = name == "checkpoint_failed"
-            with contextlib.suppress(OutputError) if lenient else contextlib.nullcontext():
-                metrics.write_event(name, details)
+            metrics.write_event(name, details)
 
     validation = _validation_batches(prepared) if recipe.eval_strategy != "no" else []
     model = run_together(prepared.state, lambda: _build_model(prepared))
@@ -279,10 +293,14 @@ def _train(trainer: MultiTaskTrainer, prepared: _Prepared) -> TrainOutput:
             if isinstance(callback, ProgressDisplay):
                 callback.close()
     if trainer.stopped_by is not None:
-        if prepared.state.is_main_process:
-            prepared.run_folder.mark_stopped(trainer.stopped_by, step=outcome.global_step)
+        run_together(prepared.state, lambda: _mark_stopped(trainer, prepared))
         raise stopped(trainer.stopped_by, step=outcome.global_step, checkpoint=trainer.last_saved)
     return outcome
+
+
+def _mark_stopped(trainer: MultiTaskTrainer, prepared: _Prepared) -> None:
+    if prepared.state.is_main_process and trainer.stopped_by is not None:
+        prepared.run_folder.mark_stopped(trainer.stopped_by, step=trainer.state.global_step)
 
 
 def _build_batches(

@@ -118,6 +118,15 @@ class RunFolder:
         write_json(self.path / DATA_REPORT_FILE, data_report)
         write_resolved(recipe, self.path / RECIPE_FILE)
 
+    def check_kept(self) -> None:
+        """Check that what `start` wrote is still there: a folder that is gone is not made anew.
+
+        Raises:
+            OutputError: It is not.
+        """
+        with output_errors(self.path):
+            (self.path / RECIPE_FILE).stat()
+
     def mark_stopped(self, signal_name: str, *, step: int) -> None:
         """Write that a signal stopped the run: launchers do not hand the exit code on.
 
@@ -130,10 +139,10 @@ class RunFolder:
     def _keep_metrics(self, last_step: int) -> None:
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= last_step]
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = [line for line in lines if 0 <= _step_of(line) <= last_step]
         if last_step and kept:
-            write_text(self.metrics, "".join(kept))
+            write_text(self.metrics, "\n".join([*kept, ""]))
         else:
             self.metrics.unlink()
 
@@ -146,5 +155,8 @@ class RunFolder:
 
 
 def _step_of(line: str) -> int:
-    record = json.loads(line)
-    return int(record["step"])
+    """Return the step of a line of the log; -1 where it cannot be read."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return -1

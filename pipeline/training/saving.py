@@ -14,6 +14,7 @@ from pipeline.adapters.load_counts import balance_biases
 from pipeline.adapters.routed_config import RoutedConfig
 from pipeline.errors import AdapterError
 from pipeline.files import staged_folder, write_text
+from pipeline.training.processes import run_together
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -34,12 +35,27 @@ def save_adapter(trainer: MultiTaskTrainer, folder: Path, *, base_source: str) -
     Raises:
         AdapterError: A weight is empty or not finite.
         OutputError: The folder cannot be written.
+        TrainingError: One of these happened in another process.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     assert is_peft_model(model)
     weights = gather_adapter_weights(model)
-    if not trainer.accelerator.is_main_process:
-        return
+
+    def write() -> None:
+        if trainer.accelerator.is_main_process:
+            _write(trainer, model, weights, folder, base_source=base_source)
+
+    run_together(trainer.accelerator.state, write)
+
+
+def _write(
+    trainer: MultiTaskTrainer,
+    model: PeftModel,
+    weights: dict[str, Tensor],
+    folder: Path,
+    *,
+    base_source: str,
+) -> None:
     _check_weights(weights, folder)
     tokenizer: PreTrainedTokenizerBase = trainer.processing_class
     with staged_folder(folder) as staged:

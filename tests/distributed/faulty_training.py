@@ -1,7 +1,8 @@
 """`pipeline.train` with faults put in: `python -m tests.distributed.faulty_training FAULT ...`.
 
 A fault is `kind:process:step`, with steps from 1 on; several are joined by commas. Kinds: `nan`
-(activations), `inf_gradient`, `out_of_memory`, `sigterm`, `sigusr1`, `kill`, `slow` (0.2 s).
+(activations), `inf_gradient`, `out_of_memory`, `sigterm`, `sigusr1`, `kill`, `slow` (0.2 s), and
+those of `tests.fixtures.lost_folders` to the run folder; `_at_end` is after the last log.
 FSDP runs on CPUs, as in `fsdp_on_cpu`.
 """
 
@@ -12,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from pipeline.training import run as run_module
 from pipeline.training.group import leave_process
 from pipeline.training.trainer import MultiTaskTrainer
 from tests.distributed.fsdp_on_cpu import take_cpus_for_gpus
+from tests.fixtures.lost_folders import LOSSES
 
 SIGNALS = {"sigterm": signal.SIGTERM, "sigusr1": signal.SIGUSR1, "kill": signal.SIGKILL}
 
@@ -45,7 +48,17 @@ class FaultyTrainer(MultiTaskTrainer):
                 os.kill(os.getpid(), number)
         if any(kind == "slow" for kind, _ in self.faults):
             time.sleep(0.2)
+        for kind, lose in LOSSES.items():
+            if self.is_due(kind):
+                lose(Path(str(self.args.output_dir)))
         return super().training_step(*args, **kwargs)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        outcome = super().train(*args, **kwargs)
+        for kind, lose in LOSSES.items():
+            if any(fault == f"{kind}_at_end" for fault, _ in self.faults):
+                lose(Path(str(self.args.output_dir)))
+        return outcome
 
     def _after_last_layer(self, module: Any, inputs: Any, output: torch.Tensor) -> Any:
         if self.is_due("out_of_memory") and len(output) > 1:

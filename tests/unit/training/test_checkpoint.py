@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import namedtuple
 from pathlib import Path
 
@@ -251,3 +252,14 @@ def test_the_batch_may_be_divided_otherwise_only_when_going_on(tmp_path):
         "lora_r",
         "per_device_train_batch_size",
     ]
+
+
+def test_a_run_folder_that_is_gone_is_not_made_anew(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    store = saved(run, 1)
+    shutil.rmtree(run)
+    with pytest.raises(OutputError) as caught:
+        store.save(2, write_weights)
+    assert str(run / "checkpoint-2") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.errors import PipelineError
+from pipeline.errors import CheckpointError, PipelineError
 from pipeline.training.data import validation_batches
 from pipeline.training.early_stopping import EarlyStopping
 from tests.fixtures.tiny_runs import (
@@ -57,7 +58,7 @@ def test_the_count_survives_a_stop():
     assert stops_after(resumed, HISTORY[3:]) == 1
 
 
-def test_the_best_checkpoint_is_kept_and_loaded_at_the_end(tmp_path):
+def trainer_with_best_second(tmp_path):
     tasks = make_tasks(tmp_path / "tasks")
     recipe = make_recipe(
         tmp_path / "run",
@@ -85,6 +86,33 @@ def test_the_best_checkpoint_is_kept_and_loaded_at_the_end(tmp_path):
         return {**summary(*args, **options), "eval_worst_loss": next(worst)}
 
     trainer.evaluate = evaluate
+    return trainer
+
+
+@pytest.mark.parametrize("damage", ["a bit", "gone"])
+def test_a_best_checkpoint_that_was_damaged_since_is_told_and_not_loaded(tmp_path, damage):
+    trainer = trainer_with_best_second(tmp_path)
+    summary = trainer.evaluate
+    best = tmp_path / "run" / "checkpoint-2"
+
+    def evaluate(*args, **options):
+        if trainer.state.global_step == 6 and damage == "gone":
+            shutil.rmtree(best)
+        elif trainer.state.global_step == 6:
+            weights = best / "adapter_model.safetensors"
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(content)
+        return summary(*args, **options)
+
+    trainer.evaluate = evaluate
+    with pytest.raises(CheckpointError) as caught:
+        trainer.train()
+    assert str(caught.value).startswith(f"{best}: ")
+
+
+def test_the_best_checkpoint_is_kept_and_loaded_at_the_end(tmp_path):
+    trainer = trainer_with_best_second(tmp_path)
     trainer.train()
     kept = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
     assert kept == ["checkpoint-2", "checkpoint-5", "checkpoint-6"]

@@ -104,6 +104,13 @@ def test_going_on_keeps_checkpoints_and_what_was_logged_before(started):
     assert [folder.name for folder in started.checkpoints] == ["checkpoint-2", "checkpoint-10"]
 
 
+@pytest.mark.parametrize("line", [b"{", b"[1]", b'"x"', b'{"loss": 1}', b'{"step": "\xff"}', b"1"])
+def test_a_damaged_line_of_the_log_does_not_keep_a_run_from_going_on(started, line):
+    started.metrics.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
+    started.start(make_recipe(started.path), {}, {}, first_step=2)
+    assert started.metrics.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
 def test_an_unreadable_earlier_recipe_is_no_traceback(started):
     Path(started.path / "recipe.resolved.yaml").write_text("[")
     assert refusal(started, make_recipe(started.path)).endswith("[TRN001]")
