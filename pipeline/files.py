@@ -17,7 +17,7 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -112,6 +112,25 @@ def write_text(path: Path, text: str) -> None:
     """
     with open_atomic(path) as stream:
         cast("IO[str]", stream).write(text)
+
+
+def read_sealed_json(path: Path) -> Json | None:
+    """Return what `write_sealed_json` wrote, or `None` where it is missing or damaged."""
+    try:
+        stored = cast("dict[str, Json]", read_json(path))
+        value = stored["value"]
+        return value if stored["sha256"] == sha256_of_json(value) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_sealed_json(path: Path, value: Json) -> None:
+    """Write `value` with its hash, for caches of a single file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_json(path, {"sha256": sha256_of_json(value), "value": value})
 
 
 def write_json(path: Path, value: Json) -> None:
@@ -224,16 +243,24 @@ def is_complete_folder(path: Path) -> bool:
     return folder_fault(path) is None
 
 
-def folder_fault(path: Path) -> str | None:
-    """Return how a folder differs from its manifest, or `None` where it does not."""
+def folder_fault(path: Path, *, allows_notes: bool = False) -> str | None:
+    """Return how a folder differs from its manifest, or `None` where it does not.
+
+    Args:
+        path: The folder.
+        allows_notes: Whether files may have been added, and Markdown changed, as people do in
+            folders that they share.
+    """
     try:
         manifest = read_json(path / MANIFEST_NAME)
         listed = cast("dict[str, str]", cast("dict[str, Json]", manifest)["files"])
-        found = _hash_files(path)
+        if allows_notes:
+            listed = {name: digest for name, digest in listed.items() if not name.endswith(".md")}
+        found = _hash_files(path, only=listed if allows_notes else None)
         differing = [name for name in listed if name in found and listed[name] != found[name]]
     except FileNotFoundError:
         return f"it has no {MANIFEST_NAME}, so it was never finished"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"its {MANIFEST_NAME} cannot be read"
     kinds = (
         ("missing", sorted(set(listed) - set(found))),
@@ -287,12 +314,14 @@ def is_inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
 
 
-def _hash_files(folder: Path) -> dict[str, str]:
+def _hash_files(folder: Path, only: Collection[str] | None = None) -> dict[str, str]:
+    """Return the SHA-256 of a folder's files by name, or of those in `only`."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
+    names = {file.relative_to(folder).as_posix(): file for file in files}
     return {
-        file.relative_to(folder).as_posix(): sha256_of_file(file)
-        for file in files
-        if file.name != MANIFEST_NAME
+        name: sha256_of_file(file)
+        for name, file in names.items()
+        if file.name != MANIFEST_NAME and (only is None or name in only)
     }
 
 

@@ -1,7 +1,8 @@
 """Builds, attaches and loads adapters, one entry per type.
 
-Guaranteed: adapter weights are read from safetensors only; an adapter trained on another base is
-refused where the folder says which base it was trained on, and where shapes do not fit.
+Guaranteed: adapter weights are read from safetensors only, and only as the manifest beside them
+says, where there is one; an adapter trained on another base is refused where the folder says which
+base it was trained on, and where shapes do not fit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.errors import AdapterError
-from pipeline.files import read_json
+from pipeline.files import MANIFEST_NAME, folder_fault, read_json
 from pipeline.recipe.schema import AdapterSettings
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def load_adapter(
 
 
 def check_adapter_folder(folder: Path) -> None:
-    """Check that `folder` is a PEFT folder with safetensors weights.
+    """Check that `folder` is a PEFT folder with safetensors weights, as it was written.
 
     Raises:
         AdapterError: It is not.
@@ -165,12 +166,27 @@ def check_adapter_folder(folder: Path) -> None:
             where=folder,
             hint="Save the adapter again as safetensors",
         )
+    _check_as_written(folder)
     try:
         value = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AdapterError("ADP005", "cannot be read as JSON", where=config) from error
     if not isinstance(value, dict) or "peft_type" not in value:
         raise AdapterError("ADP005", "has no `peft_type`", where=config)
+
+
+def _check_as_written(folder: Path) -> None:
+    """Compare an adapter with its manifest; PEFT folders made elsewhere have none."""
+    if not (folder / MANIFEST_NAME).exists():
+        return
+    fault = folder_fault(folder, allows_notes=True)
+    if fault is not None:
+        raise AdapterError(
+            "ADP005",
+            f"this adapter is not as it was written: {fault}",
+            where=folder,
+            hint=f"Copy it again; where the change is wanted, remove {MANIFEST_NAME}",
+        )
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:

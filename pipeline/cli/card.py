@@ -29,6 +29,7 @@ def card(
         taskloom card runs/quickstart --print
     """
     from eval.model_card import CARD_NAME, build_card
+    from pipeline.adapters.registry import check_adapter_folder
     from pipeline.files import staged_folder, write_text
     from pipeline.recipe import load_recipe
 
@@ -49,7 +50,8 @@ def card(
     if to_stdout:
         stdout.print(text, markup=False, soft_wrap=True)
         return
-    # The folder is sealed by its manifest, so it is built again as a whole.
+    # The folder is sealed by its manifest, so it is built again as a whole; damage stays told.
+    check_adapter_folder(adapter)
     with staged_folder(adapter) as staged:
         for path in adapter.iterdir():
             if path.is_file() and path.name not in {CARD_NAME, "manifest.json"}:

@@ -13,7 +13,7 @@ from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.errors import AnnotationError, raise_all
 from pipeline.examples.normalise import recorded_class_names, splits_made
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
-from pipeline.files import cache_root, read_json, sha256_of_json, write_json
+from pipeline.files import cache_root, read_sealed_json, sha256_of_json, write_sealed_json
 from pipeline.sources.rows import RowTable, load_rows, load_side_file
 from pipeline.types import Json, Split
 
@@ -43,11 +43,11 @@ def label_names(
         [annotation.data_fingerprint(), *(opened[name].fingerprint for name in present)]
     )
     path = cache_root() / "labels" / annotation.id / f"{fingerprint[:20]}.json"
-    known = _read(path)
+    known = read_sealed_json(path)
     if known is not None:
-        return known
+        return tuple(cast("Sequence[str]", known))
     found = _collect(annotation, opened, data_root)
-    write_json(path, cast("Json", list(found)))
+    write_sealed_json(path, cast("Json", list(found)))
     return found
 
 
@@ -79,12 +79,3 @@ def _collect(
         message = "the data hold no value for the target, so there are no labels"
         raise AnnotationError("ANN207", message, where=annotation.mark(("labels",)))
     return names
-
-
-def _read(path: Path) -> tuple[str, ...] | None:
-    try:
-        known = read_json(path)
-    except (OSError, ValueError):
-        return None
-    is_list = isinstance(known, list) and all(isinstance(name, str) for name in known)
-    return tuple(cast("Sequence[str]", known)) if is_list else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.files import is_complete_folder
+from pipeline.files import folder_fault
 from pipeline.recipe import Recipe
 from pipeline.training.group import group_left
 from pipeline.training.run_folder import RunFolder
@@ -46,4 +46,5 @@ def finished_adapter(recipe: Recipe) -> Path | None:
     """Return the adapter of a run that is asked to go on but has come to its end."""
     adapter = RunFolder(Path(str(recipe.output_dir))).adapter
     wants_more = recipe.resume_from_checkpoint == "auto"
-    return adapter if wants_more and is_complete_folder(adapter) else None
+    is_whole = wants_more and folder_fault(adapter, allows_notes=True) is None
+    return adapter if is_whole else None

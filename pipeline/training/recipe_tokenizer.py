@@ -12,7 +12,7 @@ from pipeline.chat.dna_bpe import Merge, learn_merges
 from pipeline.chat.extension import TokenExtension
 from pipeline.errors import MixtureError
 from pipeline.examples.cache import load_examples
-from pipeline.files import cache_root, read_json, sha256_of_json, write_json
+from pipeline.files import cache_root, read_sealed_json, sha256_of_json, write_sealed_json
 from pipeline.models.loading import load_tokenizer, resolve_model
 from pipeline.recipe import Recipe
 from pipeline.sources.data_root import resolve_data_root
@@ -87,7 +87,8 @@ def _learned_merges(recipe: Recipe) -> tuple[Merge, ...]:
     learned_from: list[Json] = [examples.report.fingerprint for examples in sources]
     name = sha256_of_json([_MERGES_VERSION, recipe.dna_vocabulary_size, learned_from])[:24]
     file = cache_root() / "dna-merges" / f"{name}.json"
-    if not file.is_file():
+    stored = read_sealed_json(file)
+    if stored is None:
         merges = learn_merges(_sequences(sources), size=recipe.dna_vocabulary_size)
         if not merges:
             raise MixtureError(
@@ -96,9 +97,9 @@ def _learned_merges(recipe: Recipe) -> tuple[Merge, ...]:
                 where="dna_unit",
                 hint="Use kmer3 or kmer6, or add a DNA task",
             )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, [list(merge) for merge in merges])
-    return tuple((left, right) for left, right in cast("list[tuple[str, str]]", read_json(file)))
+        stored = [list(merge) for merge in merges]
+        write_sealed_json(file, stored)
+    return tuple((left, right) for left, right in cast("list[tuple[str, str]]", stored))
 
 
 def _sequences(sources: Iterable[Examples]) -> Iterator[str]:

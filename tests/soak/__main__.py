@@ -13,7 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Forked children would wait for threads that only their parent has.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from tests.soak import compiled, damage, kills, numbers, resume, stops
+from tests.soak import compiled, damage, damage_elsewhere, kills, numbers, resume, stops
 from tests.soak.outcome import Outcome
 
 
@@ -34,6 +34,8 @@ TESTS: dict[str, Callable[[Path], Outcome]] = {
     "signals_2": lambda folder: stops.run(folder, cases=100, num_processes=2),
     "numbers": lambda folder: numbers.run(folder, cases=100),
     "damage": lambda folder: damage.run_flips(folder, flips=500, cuts=200),
+    "damage_adapters": lambda folder: damage_elsewhere.run_adapters(folder, flips=300, cuts=150),
+    "damage_caches": lambda folder: damage_elsewhere.run_caches(folder, flips=400, cuts=200),
     "compiled": compiled.run,
     "disk": lambda folder: damage.run_full_disk(folder, cases=50),
 }

@@ -28,13 +28,10 @@ def run_flips(folder: Path, *, flips: int, cuts: int, seed: int = 0) -> Outcome:
     files = sorted(path for path in newest.rglob("*") if path.is_file())
     with timed("damaged_checkpoints") as outcome:
         for number in range(flips + cuts):
-            path = _by_size(files, chance)
+            path = pick_by_size(files, chance)
             good = path.read_bytes()
-            if number < flips:
-                what, bad = "flipped", _flip(good, chance)
-            else:
-                what, bad = "cut", good[: chance.randrange(len(good))]
-            path.write_bytes(bad)
+            what = "flipped" if number < flips else "cut"
+            path.write_bytes(damaged(good, what, chance))
             outcome.cases += 1
             outcome.check(_is_refused(newest), f"{path.name}, {what}: not detected")
             found = find_newest_checkpoint(run)
@@ -108,15 +105,18 @@ def _largest_file(run: Path, tasks: list) -> int:
     return max(path.stat().st_size for path in (run / "checkpoint-4").iterdir())
 
 
-def _by_size(files: list[Path], chance: random.Random) -> Path:
+def pick_by_size(files: list[Path], chance: random.Random) -> Path:
     """Pick a file: half the time by its bytes, else any, so that small ones are hit too."""
     if chance.random() < 0.5:
         return chance.choice(files)
     return chance.choices(files, weights=[path.stat().st_size for path in files])[0]
 
 
-def _flip(data: bytes, chance: random.Random) -> bytes:
+def damaged(data: bytes, what: str, chance: random.Random) -> bytes:
+    """Return data with one bit `flipped`, or its end `cut` off."""
     place = chance.randrange(len(data))
+    if what == "cut":
+        return data[:place]
     changed = bytearray(data)
     changed[place] ^= 1 << chance.randrange(8)
     return bytes(changed)

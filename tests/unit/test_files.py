@@ -11,12 +11,15 @@ from pipeline.errors import OutputError
 from pipeline.files import (
     MANIFEST_NAME,
     cache_root,
+    folder_fault,
     is_complete_folder,
     is_inside,
     read_json,
+    read_sealed_json,
     sha256_of_json,
     staged_folder,
     write_json,
+    write_sealed_json,
     write_text,
 )
 
@@ -83,6 +86,44 @@ def test_damage_to_a_sealed_folder_is_seen(tmp_path, damage):
     else:
         (target / MANIFEST_NAME).write_text("[]")
     assert not is_complete_folder(target)
+
+
+def test_a_folder_that_people_share_may_have_notes_but_no_other_change(tmp_path):
+    target = tmp_path / "out"
+    with staged_folder(target) as staged:
+        (staged / "data").write_text("1")
+        (staged / "README.md").write_text("made here")
+    (target / "README.md").write_text("what it is good for")
+    (target / ".gitattributes").write_text("x")
+    assert folder_fault(target) is not None
+    assert folder_fault(target, allows_notes=True) is None
+    (target / "data").write_text("2")
+    assert folder_fault(target, allows_notes=True) == "data: changed since it was written"
+    (target / "data").unlink()
+    assert folder_fault(target, allows_notes=True) == "data: missing"
+    (target / MANIFEST_NAME).write_text('{"files": 3}')
+    assert folder_fault(target, allows_notes=True) == "its manifest.json cannot be read"
+
+
+def test_a_single_file_that_was_damaged_is_as_good_as_none(tmp_path):
+    path = tmp_path / "sub" / "value.json"
+    assert read_sealed_json(path) is None
+    value = ["\u00e4", 1.5]
+    write_sealed_json(path, value)
+    assert read_sealed_json(path) == value
+    good = path.read_bytes()
+    for place in range(len(good)):
+        for bit in range(8):
+            changed = bytearray(good)
+            changed[place] ^= 1 << bit
+            path.write_bytes(changed)
+            assert read_sealed_json(path) is None, (place, bit)
+    for length in range(len(good) - 1):
+        path.write_bytes(good[:length])
+        assert read_sealed_json(path) is None, length
+    for text in ("[]", "1", '["a"]'):
+        path.write_text(text)
+        assert read_sealed_json(path) is None
 
 
 def fill_in_a_child(path) -> int:

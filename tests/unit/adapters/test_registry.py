@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.adapters.registry import attach_adapter, build_adapter_config, load_adapter
 from pipeline.errors import AdapterError
+from pipeline.files import staged_folder
 from pipeline.models.loading import load_model
 from pipeline.recipe import AdapterSettings
 from tests.fixtures.tiny_models import save_tiny_model
@@ -139,6 +140,51 @@ def test_an_adapter_file_that_lacks_a_weight_is_refused(base, folder):
     text = message_of(load_model(str(base)), folder)
     assert "1 weights of file and adapter do not match" in text
     assert text.endswith("[ADP004]")
+
+
+@pytest.fixture
+def sealed(folder, tmp_path_factory) -> Path:
+    """An adapter as a run writes it, with its manifest."""
+    target = tmp_path_factory.mktemp("sealed") / "adapter"
+    with staged_folder(target) as staged:
+        for file in folder.iterdir():
+            (staged / file.name).write_bytes(file.read_bytes())
+        (staged / "tokenizer.json").write_text("{}")
+    return target
+
+
+def test_an_adapter_as_it_was_written_loads_with_notes_beside_it(base, sealed):
+    (sealed / "README.md").write_text("what it is good for")
+    (sealed / "eval").mkdir()
+    (sealed / "eval" / "results.json").write_text("{}")
+    load_adapter(load_model(str(base)), sealed)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["adapter_model.safetensors", "adapter_config.json", "base_model.json", "tokenizer.json"],
+)
+def test_a_bit_that_changed_in_an_adapter_is_refused_with_the_file(base, sealed, name):
+    content = bytearray((sealed / name).read_bytes())
+    content[-2] ^= 1
+    (sealed / name).write_bytes(content)
+    assert message_of(load_model(str(base)), sealed) == (
+        f"FOLDER: this adapter is not as it was written: {name}: changed since it was written. "
+        "Copy it again; where the change is wanted, remove manifest.json. [ADP005]"
+    )
+
+
+def test_a_change_that_is_wanted_is_loaded_without_the_manifest(base, sealed):
+    path = sealed / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    assert "adapter_config.json: changed" in message_of(load_model(str(base)), sealed)
+    (sealed / "manifest.json").unlink()
+    load_adapter(load_model(str(base)), sealed)
+
+
+def test_a_file_that_was_lost_beside_an_adapter_is_refused(base, sealed):
+    (sealed / "tokenizer.json").unlink()
+    assert "tokenizer.json: missing" in message_of(load_model(str(base)), sealed)
 
 
 def test_truncated_adapter_weights_are_refused(base, folder):

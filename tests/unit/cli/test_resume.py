@@ -71,6 +71,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch, capsys):
     with staged_folder(RunFolder(tmp_path / "run").adapter) as staged:
         (staged / "adapter_config.json").write_text("{}")
     monkeypatch.setattr(early_checks, "check_recipe", lambda recipe: None)
+    (tmp_path / "run" / "adapter" / "README.md").write_text("what it is good for")
     command.train(recipe)
     assert "this run is finished" in capsys.readouterr().err
     (tmp_path / "run" / "adapter" / "adapter_config.json").write_text("damaged")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak import damage, kills, resume, stops
+from tests.soak import damage, damage_elsewhere, kills, resume, stops
 
 
 def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(tmp_path):
@@ -15,6 +15,18 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(tmp_path):
 def test_damage_is_told_before_a_checkpoint_is_used(tmp_path):
     outcome = damage.run_flips(tmp_path, flips=60, cuts=25)
     assert (outcome.cases, outcome.failures) == (85, [])
+
+
+def test_damage_is_told_before_an_adapter_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    outcome = damage_elsewhere.run_adapters(tmp_path, flips=60, cuts=25)
+    assert (outcome.cases, outcome.failures) == (85, [])
+
+
+def test_damaged_caches_are_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    outcome = damage_elsewhere.run_caches(tmp_path, flips=24, cuts=8)
+    assert (outcome.cases, outcome.failures) == (32, [])
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_and_no_leftovers(tmp_path):
