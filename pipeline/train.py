@@ -5,15 +5,14 @@ The same module runs under `accelerate launch --config_file accelerate_configs/<
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import EXIT_OK, PipelineError, RecipeError
+from pipeline.process_group import leave_process, tell_once
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.training.command import train
-from pipeline.training.group import leave_process, let_first_process_tell
 
 _USAGE = "python -m pipeline.train RECIPE [--field value ...]"
 _HELP = f"""usage: {_USAGE}
@@ -43,12 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         train(read_arguments(given))
     except PipelineError as error:
-        # Every process meets the same mistake; one of them tells it.
-        if os.environ.get("RANK", "0") == "0" or error.is_of_one_process:
-            sys.stderr.write(f"{error}\n")
-        else:
-            let_first_process_tell(error.exit_code)
-        return error.exit_code
+        return tell_once(error, lambda text: sys.stderr.write(f"{text}\n"))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_OK

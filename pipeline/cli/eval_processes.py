@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from pipeline.errors import EvalError
+
 if TYPE_CHECKING:
     from accelerate import PartialState
 
@@ -41,8 +43,20 @@ class Launch:
         return Processes(
             rank=self.state.process_index,
             world_size=self.state.num_processes,
-            wait=self.state.wait_for_everyone,
+            wait=self._wait,
         )
+
+    def _wait(self) -> None:
+        assert self.state is not None
+        try:
+            self.state.wait_for_everyone()
+        except RuntimeError as error:
+            raise EvalError(
+                "EVL083",
+                "stopped because another process has ended",
+                where=f"process {self.state.process_index}",
+                hint="The same command goes on with the answers there are",
+            ) from error
 
     def first_process_first(self, work: Callable[[], T]) -> T:
         """Do the work in every process, in the first one alone before, which fills the caches.

@@ -112,7 +112,7 @@ def evaluate_model(
     """
     from pipeline.cli.eval_processes import find_launch
     from pipeline.models.quiet import quiet_libraries
-    from pipeline.training.group import group_left
+    from pipeline.process_group import group_left
 
     quiet_libraries()
     check_server_options(model, served_model, tokenizer)
@@ -370,6 +370,7 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
     from eval.harness import answer_share, evaluate
     from eval.progress import RichProgress
     from eval.tasks import Asking, RequestChoice
+    from pipeline.process_group import heard_if_alone
 
     backend = _on_both_strands(job, backend)
     folder = job.folder / name
@@ -381,14 +382,15 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
     )
     processes = launch.processes
     if processes is not None and not launch.is_first:
-        answer_share(
-            backend,
-            job.tasks,
-            output_folder=folder,
-            processes=processes,
-            max_rows=job.max_rows,
-            asking=asking,
-        )
+        with heard_if_alone():
+            answer_share(
+                backend,
+                job.tasks,
+                output_folder=folder,
+                processes=processes,
+                max_rows=job.max_rows,
+                asking=asking,
+            )
         return folder
     stderr.print(f"evaluating {name}: {job.model}", soft_wrap=True)
     with RichProgress(stderr) as progress:

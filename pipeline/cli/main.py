@@ -5,7 +5,6 @@ Heavy packages are imported inside the verbs, so that `taskloom --help` answers 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +32,7 @@ from pipeline.cli.report import report
 from pipeline.cli.resume import resume
 from pipeline.cli.shared import Settings, stderr
 from pipeline.errors import EXIT_OK, PipelineError
+from pipeline.process_group import leave_process, tell_once
 
 app = typer.Typer(
     name="taskloom",
@@ -110,8 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=list(arguments) if arguments is not None else None)
     except PipelineError as error:
-        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        leave_process(tell_once(error, _tell))
+    except SystemExit as stop:
+        # Typer ends every command so; what it would tell is an integer.
+        leave_process(int(stop.code or EXIT_OK))
+
+
+def _tell(text: str) -> None:
+    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from pipeline.files import folder_fault
+from pipeline.process_group import group_left
 from pipeline.recipe import Recipe
-from pipeline.training.group import group_left
 from pipeline.training.run_folder import RunFolder
 
 

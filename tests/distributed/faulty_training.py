@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from pipeline.process_group import leave_process
 from pipeline.train import main
 from pipeline.training import run as run_module
-from pipeline.training.group import leave_process
 from pipeline.training.trainer import MultiTaskTrainer
 from tests.distributed.fsdp_on_cpu import take_cpus_for_gpus
 from tests.fixtures.lost_folders import LOSSES

@@ -14,8 +14,8 @@ import torch
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 
+from pipeline.process_group import leave_process
 from pipeline.train import main
-from pipeline.training.group import leave_process
 
 
 def with_gpus(*args: Any, **kwargs: Any) -> tuple[str, DistributedType]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from accelerate import PartialState
 
 from pipeline.mixture import batches, parts
+from pipeline.process_group import group_left
 from pipeline.recipe import Recipe
 from pipeline.training import preparing
-from pipeline.training.group import group_left
 from pipeline.training.preparing_together import find_share, load_tasks_together
 
 STEPS = 12

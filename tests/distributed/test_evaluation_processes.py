@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.launching import REPOSITORY
+from tests.distributed.launching import CONFIGS, REPOSITORY, launch
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 
@@ -103,3 +103,34 @@ def test_a_killed_launch_goes_on_to_the_same_bytes(place, num_processes):
     process.communicate(timeout=60)
     finish(start(place, name, num_processes=num_processes))
     assert samples(place, name) == samples(place, "one")
+
+
+def ended(place: Path, name: str, tasks: str = "tiny/colour,tiny/calls") -> str:
+    """Evaluate in two processes that meet a mistake, and return what they printed."""
+    done = launch(
+        CONFIGS / "cpu_2_processes.yaml",
+        "--annotations", str(place / "annotations"), "--data-root", str(place / "mirror"),
+        "eval", str(place / "base"), "--tasks", tasks, "--out", str(place / name),
+        cache=place / "cache-mistakes",
+        program="pipeline.cli.main",
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_mistake_of_all_processes_is_told_once(place):
+    told = ended(place, "unknown", tasks="tiny/colours")
+    assert told.count("[ANN160]") == 1
+    assert "[TRN006]" not in told
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_cannot_write_its_answers_is_heard_and_nobody_waits(place, rank):
+    folder = place / f"refused-{rank}"
+    (folder / "base" / ("samples.partial.1.jsonl" if rank else "samples.partial.jsonl")).mkdir(
+        parents=True
+    )
+    told = ended(place, folder.name)
+    assert told.count("[OUT001]") == 1
+    assert not (folder / "base" / "results.json").exists()

@@ -7,11 +7,12 @@ import contextlib
 import pytest
 import torch
 
+from pipeline import process_group
 from pipeline import train as train_module
+from pipeline.cli import main as cli
 from pipeline.errors import AdapterError, AnnotationError, PipelineError, PipelineErrors
+from pipeline.process_group import group_left, heard_if_alone, tell_once
 from pipeline.train import main
-from pipeline.training import group
-from pipeline.training.group import group_left
 from pipeline.training.processes import OneProcessError
 
 
@@ -54,7 +55,7 @@ def test_every_mistake_is_a_line_and_the_exit_code_is_two(recipe, monkeypatch, c
 
 def test_only_the_first_process_tells(recipe, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(group, "_SECONDS_TO_TELL", 0.0)
+    monkeypatch.setattr(process_group, "_SECONDS_TO_TELL", 0.0)
     assert main([recipe, "--lora_rr", "4"]) == 2
     assert capsys.readouterr().err == ""
 
@@ -86,3 +87,34 @@ def test_the_group_of_processes_is_left_unless_others_may_wait(error, stays):
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def test_a_mistake_that_the_first_process_has_not_met_is_told_by_another(monkeypatch):
+    monkeypatch.setattr(process_group, "_SECONDS_TO_TELL", 0.0)
+    told: list[str] = []
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        error = AdapterError("ADP001", f"met by {rank}")
+        with contextlib.suppress(AdapterError), heard_if_alone():
+            raise error
+        assert error.is_of_one_process is (rank == "1")
+        assert tell_once(error, told.append) == 2
+    assert told == ["met by 0. [ADP001]", "met by 1. [ADP001]"]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["no-such-verb"], 2)])
+def test_the_other_commands_end_as_training_does(arguments, code, monkeypatch):
+    codes: list[int] = []
+    monkeypatch.setattr(cli, "leave_process", codes.append)
+    cli.main(arguments)
+    assert codes == [code]
+
+
+def test_a_mistake_in_another_command_is_told_by_the_first_process(monkeypatch, capsys):
+    monkeypatch.setattr(process_group, "_SECONDS_TO_TELL", 0.0)
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["report", "no-such-run", "--out", "unused"])
+        assert caught.value.code == 2
+    assert capsys.readouterr().err.count("no-such-run") == 1

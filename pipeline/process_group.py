@@ -1,7 +1,7 @@
-"""Takes the network between processes down before they leave.
+"""How one of several processes ends: its mistake is told once, the network is taken down before.
 
-Its threads end the interpreter with SIGABRT when another process has left before, after all the
-work was done: with gloo, in about one of four launches of two short processes.
+Threads of the network end the interpreter with SIGABRT when another process has left before, after
+all the work was done: with gloo, in about one of four launches of two short processes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from pipeline.errors import EXIT_PREEMPTED, PipelineError
@@ -45,16 +45,40 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def let_first_process_tell(code: int) -> None:
-    """Stay a while in a process that tells nothing, before it ends.
+def tell_once(error: PipelineError, tell: Callable[[str], object]) -> int:
+    """Tell a mistake that every process meets in one of them, and return the exit code.
 
-    Launchers end all processes as soon as one has left, so the first must have written why by
-    then. When it leaves, they end this one too.
+    Launchers end all processes as soon as one has left, so those that tell nothing stay a while.
 
     Args:
-        code: With which this process will end.
+        error: The mistake.
+        tell: Writes a text.
     """
-    time.sleep(_SECONDS_AFTER_SIGNAL if code == EXIT_PREEMPTED else _SECONDS_TO_TELL)
+    if _is_first() or error.is_of_one_process:
+        tell(str(error))
+    else:
+        time.sleep(_SECONDS_AFTER_SIGNAL if error.exit_code == EXIT_PREEMPTED else _SECONDS_TO_TELL)
+    return error.exit_code
+
+
+@contextlib.contextmanager
+def heard_if_alone() -> Iterator[None]:
+    """Let a process tell a mistake that the first one has not met within some seconds.
+
+    For work in which processes do not ask each other: nobody knows who has met a mistake.
+    """
+    try:
+        yield
+    except PipelineError as error:
+        if not _is_first():
+            # Had the first one met it too, this one would be ended now.
+            time.sleep(_SECONDS_TO_TELL)
+            error.is_of_one_process = True
+        raise
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def leave_process(code: int) -> NoReturn:
