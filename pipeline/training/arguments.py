@@ -261,8 +261,10 @@ def _missing_package(name: str, *, where: str) -> TrainingError:
 
 
 def report_backends(recipe: Recipe) -> list[str]:
-    """Return the trackers to report to."""
+    """Return the trackers to report to; `all` are those that are installed, as in transformers."""
     names = [recipe.report_to] if isinstance(recipe.report_to, str) else list(recipe.report_to)
+    if names == ["all"]:
+        return get_available_reporting_integrations()
     return [name for name in names if name != "none"]
 
 

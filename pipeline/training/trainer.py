@@ -20,6 +20,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback
+from transformers.integrations import get_reporting_integration_callbacks
 from trl import SFTConfig
 
 from pipeline.adapters.batch_tasks import TASK_IDS_ARGUMENT
@@ -116,6 +117,9 @@ class MultiTaskTrainer(ResilientTrainer):
         self._rows = RowFinder(row_keys)
         self._set_up_statistics(task_names)
         self._set_up_routing(task_names, on_loads)
+        # What adds to a log goes before what hands it on; the sort keeps all other order.
+        trackers = tuple(get_reporting_integration_callbacks(self.args.report_to))
+        self.callback_handler.callbacks.sort(key=lambda each: isinstance(each, trackers))
 
     def _set_up_routing(self, task_names: Sequence[str], on_loads: LoadSink | None) -> None:
         self._routing = AdapterRouting.find(
