@@ -9,6 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.training.signals import leave_at_signals
+
+if __name__ == "__main__":
+    # All else that is imported takes seconds, in which a batch system may want to stop.
+    leave_at_signals()
+
 from pipeline.errors import EXIT_OK, PipelineError, RecipeError
 from pipeline.process_group import leave_process, tell_once
 from pipeline.recipe import Recipe, load_recipe

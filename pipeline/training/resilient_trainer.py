@@ -231,7 +231,9 @@ class ResilientTrainer(SFTTrainer):
             self.control.should_save = self.control.should_training_stop = True
             self.control.should_evaluate = False
         # A window of logged steps ends at each checkpoint, so a resumed run logs the same numbers.
-        self.control.should_log |= self.control.should_save
+        is_last = self.state.global_step >= self.state.max_steps
+        # The last window may be shorter than the others; the losses in it are not lost.
+        self.control.should_log |= self.control.should_save or is_last
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401

@@ -24,6 +24,23 @@ SAME_EVENT_SECONDS = 2.0
 soon after the first one is the same wish, not a second."""
 
 
+def leave_at_signals() -> None:
+    """Leave at once at a signal, with the exit code for a requeue, until `StopSignals` handle it.
+
+    For a process that still imports: nothing is written yet. Not an exception, as libraries catch
+    those when they look for what may be missing.
+    """
+    for each in STOP_SIGNALS:
+        signal.signal(each, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        error = stopped(signal.Signals(number).name, step=0, checkpoint=None)
+        os.write(2, f"{error}\n".encode())
+    os._exit(EXIT_PREEMPTED)
+
+
 class TrainingStopped(TrainingError):
     """A signal stopped the run; nothing is lost."""
 

@@ -51,7 +51,9 @@ def check_run_folder(run: Path) -> None:
     page = Text()
     page.feed((run / "report.html").read_text(encoding="utf-8"))
     assert page.loaded == []
-    assert "majority" in "".join(page.text).lower()
+    text = "".join(page.text)
+    assert "majority" in text.lower()
+    assert f"Learning curves of {run.name}" in text
 
 
 def test_the_quickstart_recipe_trains_evaluates_and_reports(workspace, small_base):

@@ -13,6 +13,7 @@ from accelerate import PartialState
 from pipeline.errors import OutputError
 from pipeline.training import records
 from pipeline.training.records import MetricsFile
+from tests.fixtures.tiny_runs import make_recipe, make_tasks, make_trainer
 
 
 def log(metrics: MetricsFile, step: int, *, is_first: bool = True) -> None:
@@ -70,3 +71,12 @@ def test_an_event_in_a_folder_that_is_gone_is_told_with_the_next_log(tmp_path):
     with pytest.raises(OutputError, match=r"gone/metrics\.jsonl: cannot write here"):
         log(metrics, 4)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_steps_are_logged_though_they_do_not_fill_a_window(tmp_path):
+    recipe = make_recipe(tmp_path / "run", logging_steps=3)
+    make_trainer(recipe, make_tasks(tmp_path / "tasks")).train()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    losses = [line for line in map(json.loads, lines) if "loss" in line]
+    assert [line["step"] for line in losses] == [3, 4]
+    assert all(any(name.startswith("task_loss/") for name in line) for line in losses)

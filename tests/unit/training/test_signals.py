@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,8 @@ from pipeline.training import signals as signals_module
 from pipeline.training.signals import StopSignals, TrainingStopped, stopped
 from tests.fixtures.tiny_runs import make_recipe, make_tasks, make_trainer
 from tests.soak.stopping import StopAt
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -89,3 +94,30 @@ def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path):
     stopping.train(trainer)
     assert trainer.stopped_by is None
     assert trainer.state.global_step == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("package", ["numpy", "torch"])
+def test_a_signal_while_training_imports_asks_for_a_requeue(tmp_path, package, number):
+    (tmp_path / "mine.yaml").write_text("model_name_or_path: embedded\ntasks: [codah]\n")
+    stand_in = tmp_path / "packages" / package / "__init__.py"
+    stand_in.parent.mkdir(parents=True)
+    stand_in.write_text(
+        f"import os, time\ntry:\n    os.kill(os.getpid(), {int(number)})\n    time.sleep(5)\n"
+        "except BaseException:\n    pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.train", "mine.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{stand_in.parents[1]}:{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 75, done.stderr
+    assert done.stderr == (
+        f"training: stopped by {number.name} before the first step. Go on with `--resume auto`. "
+        "[TRN013]\n"
+    )
+    assert not (tmp_path / "runs").exists()

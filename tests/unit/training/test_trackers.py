@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 from transformers import TrainerCallback
@@ -14,7 +15,6 @@ from pipeline.training.arguments import build_training_arguments
 from pipeline.training.routing_record import RoutingRecord
 from tests.fixtures.tiny_runs import LENGTHS, make_recipe, make_tasks, make_trainer
 
-
 DYNAMIC = {
     "policy": "uniform",
     "max_epochs_per_task": None,
@@ -25,7 +25,7 @@ DYNAMIC = {
 class FakeTracker(TrainerCallback):
     """Keeps what it is told, as it is at that moment."""
 
-    told: list[dict[str, float]] = []
+    told: ClassVar[list[dict[str, float]]] = []
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         self.told.append({"step": state.global_step, **logs})
