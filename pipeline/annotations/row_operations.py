@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import cast
 
 from pipeline.annotations import expressions as ex
 from pipeline.annotations.outcomes import kind_of
@@ -300,7 +299,7 @@ def _split_by(value: _Map, loc: Loc, problems: list[Problem]) -> Operation:
     if "from" in value:
         found = value["from"]
         if found in SPLITS:
-            origins = (cast("Split", found),)
+            origins = (found,)
         else:
             _wrong((*loc, "from"), "one of train, validation, test", found, problems)
     return SplitBy(key, shares[0], shares[1], seed, origins)

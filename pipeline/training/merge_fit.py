@@ -260,7 +260,7 @@ def _choice_log_probs(model: nn.Module, name: str, batch: FitBatch) -> Tensor:
             hint="Use the objective expert_kl",
         )
     firsts_K = torch.stack([choice_L[0] for choice_L in batch.choices])
-    if len(firsts_K.unique()) == len(firsts_K):
+    if len(set(firsts_K.tolist())) == len(firsts_K):
         is_answer_BT = batch.labels != IGNORE_INDEX
         is_first_BT = is_answer_BT & (is_answer_BT.cumsum(dim=1) == 1)
         scores_BK = _logits_before(model, batch, is_first_BT)[:, firsts_K].float()
