@@ -21,6 +21,8 @@ _SECONDS_TO_TELL = 10.0
 """Processes of a busy machine find a mistake of their recipe this far apart."""
 _SECONDS_AFTER_SIGNAL = 0.5
 """They have just saved together, and whoever sent the signal waits."""
+_was_one_of_several = False
+"""Whether this process has left a group of several."""
 
 
 @contextlib.contextmanager
@@ -39,10 +41,18 @@ def group_left() -> Iterator[None]:
 
 
 def _leave() -> None:
+    global _was_one_of_several
+    if num_members := _count_members():
+        sys.modules["torch"].distributed.destroy_process_group()
+        _was_one_of_several |= num_members > 1
+
+
+def _count_members() -> int:
+    """Return how many processes are in this one's group, 0 where it is in none."""
     # Whoever has joined a group has imported torch.
     torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    is_member = torch is not None and torch.distributed.is_initialized()
+    return int(torch.distributed.get_world_size()) if torch is not None and is_member else 0
 
 
 def tell_once(error: PipelineError, tell: Callable[[str], object]) -> int:
@@ -88,8 +98,7 @@ def leave_process(code: int) -> NoReturn:
     to it keeps threads alive, and they end the interpreter with SIGABRT now and then. Threads are
     waited for and exit functions are called, as the interpreter does it.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _was_one_of_several or _count_members() > 1:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()

@@ -118,3 +118,10 @@ def test_a_mistake_in_another_command_is_told_by_the_first_process(monkeypatch, 
             cli.main(["report", "no-such-run", "--out", "unused"])
         assert caught.value.code == 2
     assert capsys.readouterr().err.count("no-such-run") == 1
+
+
+def test_a_process_that_never_joined_the_others_ends_as_any_does(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as caught:
+        process_group.leave_process(3)
+    assert caught.value.code == 3
