@@ -48,7 +48,7 @@ COMMON = ("--bf16", "false", "--logging_steps", "100")
 """A model this small is no faster in bfloat16 on a CPU."""
 ARMS: dict[str, tuple[str, ...]] = {"joint": (), "single": (), "smora": SMORA}
 SEEDS = {"joint": (1, 2, 3), "single": (1, 2, 3), "smora": (1,)}
-"""SMoRA costs twice the time of the others here, so it has one seed."""
+"""SMoRA costs twice the time of a joint run here, so it has one seed."""
 FLOOR_STRENGTHS = (1.0, 0.001)
 """Values of `C` of the logistic regression; the better one on the test rows is the floor."""
 
