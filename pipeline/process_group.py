@@ -51,8 +51,9 @@ def _count_members() -> int:
     """Return how many processes are in this one's group, 0 where it is in none."""
     # Whoever has joined a group has imported torch.
     torch = sys.modules.get("torch")
-    is_member = torch is not None and torch.distributed.is_initialized()
-    return int(torch.distributed.get_world_size()) if torch is not None and is_member else 0
+    if torch is None or not torch.distributed.is_initialized():
+        return 0
+    return int(torch.distributed.get_world_size())
 
 
 def tell_once(error: PipelineError, tell: Callable[[str], object]) -> int:
@@ -64,7 +65,7 @@ def tell_once(error: PipelineError, tell: Callable[[str], object]) -> int:
         error: The mistake.
         tell: Writes a text.
     """
-    if _is_first() or error.is_of_one_process:
+    if is_first_process() or error.is_of_one_process:
         tell(str(error))
     else:
         time.sleep(_SECONDS_AFTER_SIGNAL if error.exit_code == EXIT_PREEMPTED else _SECONDS_TO_TELL)
@@ -80,14 +81,15 @@ def heard_if_alone() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        if not _is_first():
+        if not is_first_process():
             # Had the first one met it too, this one would be ended now.
             time.sleep(_SECONDS_TO_TELL)
             error.is_of_one_process = True
         raise
 
 
-def _is_first() -> bool:
+def is_first_process() -> bool:
+    """Return whether this is the first of all processes, as launchers number them."""
     return os.environ.get("RANK", "0") == "0"
 
 

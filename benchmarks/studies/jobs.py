@@ -40,15 +40,17 @@ class Job:
         """Train, unless there is an adapter."""
         if self.adapter.is_dir():
             return
-        arguments = [str(self.recipe), *self.arguments, "--output_dir", str(self.folder)]
-        if code := train([*arguments, "--data_root", str(data_root)]):
+        if code := train([*self._fields, "--data_root", str(data_root)]):
             sys.exit(code)
 
     def evaluate(self, data_root: Path) -> None:
         """Evaluate, unless that has been done."""
         if not self.is_evaluated:
-            arguments = [str(self.recipe), *self.arguments, "--output_dir", str(self.folder)]
-            run_command("--data-root", str(data_root), "eval", "--recipe", *arguments)
+            run_command("--data-root", str(data_root), "eval", "--recipe", *self._fields)
+
+    @property
+    def _fields(self) -> list[str]:
+        return [str(self.recipe), *self.arguments, "--output_dir", str(self.folder)]
 
 
 def run_command(*arguments: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pipeline.files import folder_fault
-from pipeline.process_group import group_left
+from pipeline.process_group import group_left, is_first_process
 from pipeline.recipe import Recipe
 from pipeline.training.run_folder import RunFolder
 
@@ -25,7 +24,7 @@ def train(recipe: Recipe) -> None:
     from pipeline.models.quiet import quiet_libraries
 
     console = Console(stderr=True, highlight=False)
-    is_main = os.environ.get("RANK", "0") == "0"
+    is_main = is_first_process()
     if (finished := finished_adapter(recipe)) is not None:
         if is_main:
             console.print(f"this run is finished; adapter: {finished}", soft_wrap=True)

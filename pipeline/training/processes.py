@@ -51,6 +51,15 @@ def run_together(state: PartialState, work: Callable[[], T], *, main_first: bool
     return results[0]
 
 
+def run_in_first(state: PartialState, work: Callable[[], object]) -> None:
+    """Do work in the first process of all; a user's mistake in it stops them all.
+
+    Raises:
+        PipelineError: See `run_together`.
+    """
+    run_together(state, lambda: work() if state.is_main_process else None)
+
+
 def _raise_if_any(state: PartialState, error: PipelineError | None) -> None:
     texts: list[str | None] = gather_object([None if error is None else str(error)])
     if error is not None:

@@ -28,7 +28,7 @@ from pipeline.training.micro_batches import (
     is_out_of_memory,
     must_stop,
 )
-from pipeline.training.processes import OneProcessError, is_loader_death, run_together
+from pipeline.training.processes import OneProcessError, is_loader_death, run_in_first
 from pipeline.training.signals import StopSignals
 from pipeline.types import Json
 
@@ -269,8 +269,8 @@ class ResilientTrainer(SFTTrainer):
             CheckpointError: It is not as it was written.
             TrainingError: Another process found that.
         """
-        best, is_main = Path(str(self.state.best_model_checkpoint)), self.args.process_index == 0
-        run_together(self.accelerator.state, lambda: check_checkpoint(best) if is_main else None)
+        best = Path(str(self.state.best_model_checkpoint))
+        run_in_first(self.accelerator.state, lambda: check_checkpoint(best))
         super()._load_best_model()
 
     def _write_checkpoint(self, folder: Path) -> None:

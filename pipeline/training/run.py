@@ -44,7 +44,7 @@ from pipeline.training.leakage import (
 )
 from pipeline.training.micro_batches import longest_micro_batch
 from pipeline.training.preparing_together import load_tasks_together
-from pipeline.training.processes import run_together
+from pipeline.training.processes import run_in_first, run_together
 from pipeline.training.progress import ProgressDisplay, describe_event
 from pipeline.training.recipe_record import RecipeRecord
 from pipeline.training.recipe_tokenizer import find_new_token_ids, load_recipe_tokenizer
@@ -156,14 +156,14 @@ def _run(recipe: Recipe, console: Console, signals: StopSignals) -> RunResult:
     environment = describe_environment(
         prepared.arguments, model_commit=getattr(trainer.model.config, "_commit_hash", None)
     )
-    run_together(prepared.state, lambda: _start(prepared, environment, plan))
+    run_in_first(prepared.state, lambda: _start(prepared, environment, plan))
     started = time.monotonic()
     with _going_on_told(prepared.run_folder.path):
         outcome = _train(trainer, prepared)
         seconds = time.monotonic() - started
         run_together(prepared.state, prepared.run_folder.check_kept)
         save_adapter(trainer, prepared.run_folder.adapter, base_source=prepared.source)
-        run_together(prepared.state, lambda: _write_routing(prepared))
+        run_in_first(prepared.state, lambda: _write_routing(prepared))
     return RunResult(
         folder=prepared.run_folder.path,
         adapter=prepared.run_folder.adapter,
@@ -293,13 +293,13 @@ def _train(trainer: MultiTaskTrainer, prepared: _Prepared) -> TrainOutput:
             if isinstance(callback, ProgressDisplay):
                 callback.close()
     if trainer.stopped_by is not None:
-        run_together(prepared.state, lambda: _mark_stopped(trainer, prepared))
+        run_in_first(prepared.state, lambda: _mark_stopped(trainer, prepared))
         raise stopped(trainer.stopped_by, step=outcome.global_step, checkpoint=trainer.last_saved)
     return outcome
 
 
 def _mark_stopped(trainer: MultiTaskTrainer, prepared: _Prepared) -> None:
-    if prepared.state.is_main_process and trainer.stopped_by is not None:
+    if trainer.stopped_by is not None:
         prepared.run_folder.mark_stopped(trainer.stopped_by, step=trainer.state.global_step)
 
 
@@ -373,17 +373,16 @@ def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:
 
 
 def _start(prepared: _Prepared, environment: Json, plan: MixturePlan) -> None:
-    if prepared.state.is_main_process:
-        checkpoint = prepared.checkpoint
-        first_step = max(step_of(checkpoint), 0) if checkpoint else 0
-        report = plan.to_json()
-        report["overlap"] = leakage_to_json(prepared.recipe, prepared.leakage)
-        prepared.run_folder.start(prepared.recipe, environment, report, first_step=first_step)
-        write_row_manifest(prepared.recipe, prepared.run_folder.path)
+    checkpoint = prepared.checkpoint
+    first_step = max(step_of(checkpoint), 0) if checkpoint else 0
+    report = plan.to_json()
+    report["overlap"] = leakage_to_json(prepared.recipe, prepared.leakage)
+    prepared.run_folder.start(prepared.recipe, environment, report, first_step=first_step)
+    write_row_manifest(prepared.recipe, prepared.run_folder.path)
 
 
 def _write_routing(prepared: _Prepared) -> None:
-    if prepared.routing is not None and prepared.state.is_main_process:
+    if prepared.routing is not None:
         prepared.routing.write(prepared.run_folder.routing, prepared.run_folder.adapter)
 
 

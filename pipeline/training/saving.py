@@ -14,7 +14,7 @@ from pipeline.adapters.load_counts import balance_biases
 from pipeline.adapters.routed_config import RoutedConfig
 from pipeline.errors import AdapterError
 from pipeline.files import staged_folder, write_text
-from pipeline.training.processes import run_together
+from pipeline.training.processes import run_in_first
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -41,11 +41,10 @@ def save_adapter(trainer: MultiTaskTrainer, folder: Path, *, base_source: str) -
     assert is_peft_model(model)
     weights = gather_adapter_weights(model)
 
-    def write() -> None:
-        if trainer.accelerator.is_main_process:
-            _write(trainer, model, weights, folder, base_source=base_source)
-
-    run_together(trainer.accelerator.state, write)
+    run_in_first(
+        trainer.accelerator.state,
+        lambda: _write(trainer, model, weights, folder, base_source=base_source),
+    )
 
 
 def _write(

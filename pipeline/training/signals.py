@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import EXIT_PREEMPTED, TrainingError
+from pipeline.process_group import is_first_process
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -35,7 +36,7 @@ def leave_at_signals() -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         error = stopped(signal.Signals(number).name, step=0, checkpoint=None)
         os.write(2, f"{error}\n".encode())
     os._exit(EXIT_PREEMPTED)

@@ -14,24 +14,11 @@ from accelerate import PartialState
 
 from pipeline.mixture import batches, parts
 from pipeline.process_group import group_left
-from pipeline.recipe import Recipe
 from pipeline.training import preparing
 from pipeline.training.preparing_together import find_share, load_tasks_together
+from tests.fixtures.tiny_recipe import tiny_recipe
 
 STEPS = 12
-
-
-def recipe_of(folder: Path, **fields: object) -> Recipe:
-    values = {
-        "model_name_or_path": str(folder / "base"),
-        "annotations": [str(folder / "annotations")],
-        "data_root": str(folder / "mirror"),
-        "tasks": ["tiny/colour", "tiny/calls"],
-        "output_dir": str(folder / "run"),
-        "max_length": 192,
-        "bf16": False,
-    }
-    return Recipe.model_validate(values | fields)
 
 
 def prepare(folder: Path, *, own_cache: bool) -> None:
@@ -47,7 +34,7 @@ def prepare(folder: Path, *, own_cache: bool) -> None:
         real(maker, work)
 
     preparing.Maker.make_part = recorded
-    recipe = recipe_of(folder)
+    recipe = tiny_recipe(folder)
     tokenizer = preparing.Maker(recipe).tokenizer
     share = find_share(state)
     tasks = load_tasks_together(recipe, tokenizer, state)["train"]
@@ -65,7 +52,7 @@ def train(folder: Path, name: str, rows_per_process: int) -> None:
     os.environ["TASKLOOM_CACHE"] = str(folder / "cache")
     batches.WINDOW_LENGTH = 1024
     run_training(
-        recipe_of(
+        tiny_recipe(
             folder,
             output_dir=str(folder / name),
             packing=False,

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.recipe import Recipe, write_resolved
+from pipeline.recipe import write_resolved
 from pipeline.training.checkpoint_folders import FoundCheckpoint, find_newest_checkpoint
 from tests.distributed.launching import CONFIGS, launch, two_processes
-from tests.fixtures.tiny_mirror import write_tiny_mirror
-from tests.fixtures.tiny_models import save_tiny_model
+from tests.fixtures.tiny_recipe import write_tiny_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -19,24 +18,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def place(tmp_path_factory) -> Path:
     """A folder with a model, data and a recipe."""
     folder = tmp_path_factory.mktemp("place")
-    annotations, mirror = write_tiny_mirror(folder)
-    save_tiny_model(folder / "base")
-    recipe = Recipe.model_validate(
-        {
-            "model_name_or_path": str(folder / "base"),
-            "annotations": [str(annotations)],
-            "data_root": str(mirror),
-            "tasks": ["tiny/colour", "tiny/calls"],
-            "run_name": "lost",
-            "output_dir": str(folder / "lost"),
-            "max_length": 192,
-            "max_steps": 6,
-            "logging_steps": 1,
-            "save_strategy": "steps",
-            "save_steps": 2,
-            "per_device_train_batch_size": 2,
-            "bf16": False,
-        }
+    recipe = write_tiny_recipe(
+        folder,
+        run_name="lost",
+        output_dir=str(folder / "lost"),
+        max_steps=6,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=2,
+        per_device_train_batch_size=2,
     )
     write_resolved(recipe, folder / "recipe.yaml")
     return folder

@@ -16,13 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.files import folder_fault, read_json
-from pipeline.recipe import Recipe, write_resolved
+from pipeline.recipe import write_resolved
 from pipeline.training import run as run_module
 from pipeline.training.run import run_training
 from tests.distributed.faulty_training import FaultyTrainer
 from tests.distributed.launching import CONFIGS, launch, submit, two_processes
-from tests.fixtures.tiny_mirror import write_tiny_mirror
-from tests.fixtures.tiny_models import save_tiny_model
+from tests.fixtures.tiny_recipe import write_tiny_recipe
 
 NUM_STEPS, BAD_STEP, STOP = 9, 3, 6
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -32,26 +31,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def place(tmp_path_factory) -> Path:
     """A folder with a model, data, a recipe, and a run of one process with one bad step."""
     folder = tmp_path_factory.mktemp("place")
-    annotations, mirror = write_tiny_mirror(folder)
-    save_tiny_model(folder / "base")
-    recipe = Recipe.model_validate(
-        {
-            "model_name_or_path": str(folder / "base"),
-            "annotations": [str(annotations)],
-            "data_root": str(mirror),
-            "tasks": ["tiny/colour", "tiny/calls"],
-            "mixture": {"max_epochs_per_task": None},
-            "run_name": "one",
-            "output_dir": str(folder / "one"),
-            "max_length": 192,
-            "max_steps": NUM_STEPS,
-            "logging_steps": 1,
-            "learning_rate": 5e-3,
-            "save_strategy": "no",
-            "per_device_train_batch_size": 4,
-            "gradient_accumulation_steps": 2,
-            "bf16": False,
-        }
+    recipe = write_tiny_recipe(
+        folder,
+        mixture={"max_epochs_per_task": None},
+        run_name="one",
+        output_dir=str(folder / "one"),
+        max_steps=NUM_STEPS,
+        logging_steps=1,
+        learning_rate=5e-3,
+        save_strategy="no",
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
     )
     write_resolved(recipe, folder / "recipe.yaml")
     with pytest.MonkeyPatch.context() as patch:

@@ -17,8 +17,7 @@ from pipeline.recipe import Recipe, write_resolved
 from pipeline.training import run as run_module
 from pipeline.training.checkpoint_folders import FoundCheckpoint, find_newest_checkpoint
 from tests.distributed.faulty_training import run
-from tests.fixtures.tiny_mirror import write_tiny_mirror
-from tests.fixtures.tiny_models import save_tiny_model
+from tests.fixtures.tiny_recipe import write_tiny_recipe
 
 
 @pytest.fixture
@@ -28,24 +27,14 @@ def recipe(tmp_path, monkeypatch) -> Recipe:
     for module, name in ((io, "open"), (os, "mkdir"), (os, "open")):
         # Put back after a test that lets them refuse.
         monkeypatch.setattr(module, name, getattr(module, name))
-    annotations, mirror = write_tiny_mirror(tmp_path)
-    save_tiny_model(tmp_path / "base")
-    return Recipe.model_validate(
-        {
-            "model_name_or_path": str(tmp_path / "base"),
-            "annotations": [str(annotations)],
-            "data_root": str(mirror),
-            "tasks": ["tiny/colour", "tiny/calls"],
-            "run_name": "lost",
-            "output_dir": str(tmp_path / "run"),
-            "max_length": 192,
-            "max_steps": 6,
-            "logging_steps": 1,
-            "save_strategy": "steps",
-            "save_steps": 2,
-            "per_device_train_batch_size": 2,
-            "bf16": False,
-        }
+    return write_tiny_recipe(
+        tmp_path,
+        run_name="lost",
+        max_steps=6,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=2,
+        per_device_train_batch_size=2,
     )
 
 

@@ -28,10 +28,7 @@ def run_flips(folder: Path, *, flips: int, cuts: int, seed: int = 0) -> Outcome:
     files = sorted(path for path in newest.rglob("*") if path.is_file())
     with timed("damaged_checkpoints") as outcome:
         for number in range(flips + cuts):
-            path = pick_by_size(files, chance)
-            good = path.read_bytes()
-            what = "flipped" if number < flips else "cut"
-            path.write_bytes(damaged(good, what, chance))
+            path, good, what = damage_one(files, chance, is_flip=number < flips)
             outcome.cases += 1
             outcome.check(_is_refused(newest), f"{path.name}, {what}: not detected")
             found = find_newest_checkpoint(run)
@@ -105,14 +102,25 @@ def _largest_file(run: Path, tasks: list) -> int:
     return max(path.stat().st_size for path in (run / "checkpoint-4").iterdir())
 
 
-def pick_by_size(files: list[Path], chance: random.Random) -> Path:
+def damage_one(
+    files: list[Path], chance: random.Random, *, is_flip: bool
+) -> tuple[Path, bytes, str]:
+    """Damage one of the files; return which, what stood in it, and what was done to it."""
+    path = _pick_by_size(files, chance)
+    good = path.read_bytes()
+    what = "flipped" if is_flip else "cut"
+    path.write_bytes(_damaged(good, what, chance))
+    return path, good, what
+
+
+def _pick_by_size(files: list[Path], chance: random.Random) -> Path:
     """Pick a file: half the time by its bytes, else any, so that small ones are hit too."""
     if chance.random() < 0.5:
         return chance.choice(files)
     return chance.choices(files, weights=[path.stat().st_size for path in files])[0]
 
 
-def damaged(data: bytes, what: str, chance: random.Random) -> bytes:
+def _damaged(data: bytes, what: str, chance: random.Random) -> bytes:
     """Return data with one bit `flipped`, or its end `cut` off."""
     place = chance.randrange(len(data))
     if what == "cut":

@@ -31,9 +31,9 @@ from pipeline.templates.styles import render_conversation
 from pipeline.training.leakage import leakage_of
 from pipeline.training.recipe_tokenizer import token_extension
 from pipeline.training.run import run_training
-from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
-from tests.soak.damage import damaged, pick_by_size
+from tests.fixtures.tiny_recipe import write_tiny_recipe
+from tests.soak.damage import damage_one
 from tests.soak.outcome import Outcome, timed
 from tests.unit.chat.formats import FORMATS
 
@@ -52,7 +52,14 @@ instruction: Name the colour.
 def run_adapters(folder: Path, *, flips: int, cuts: int, seed: int = 0) -> Outcome:
     """Damage the adapter that a run wrote, one bit or one file's end at a time, and use it."""
     chance = random.Random(seed)
-    recipe = _recipe(folder, output_dir=str(folder / "run"), max_steps=2, save_strategy="no")
+    recipe = write_tiny_recipe(
+        folder,
+        tasks=["tiny/colour"],
+        run_name="damaged",
+        max_steps=2,
+        save_strategy="no",
+        per_device_train_batch_size=2,
+    )
     adapter = run_training(recipe).adapter
     base = load_model(str(folder / "base"))
     before = {name: value.clone() for name, value in base.state_dict().items()}
@@ -64,10 +71,7 @@ def run_adapters(folder: Path, *, flips: int, cuts: int, seed: int = 0) -> Outco
     files = sorted(path for path in adapter.iterdir() if path.is_file())
     with timed("damaged_adapters") as outcome:
         for number in range(flips + cuts):
-            path = pick_by_size(files, chance)
-            good = path.read_bytes()
-            what = "flipped" if number < flips else "cut"
-            path.write_bytes(damaged(good, what, chance))
+            path, good, what = damage_one(files, chance, is_flip=number < flips)
             use = chance.choice(sorted(uses))
             told = _refusal(uses[use])
             outcome.cases += 1
@@ -91,10 +95,7 @@ def run_caches(folder: Path, *, flips: int, cuts: int, seed: int = 0) -> Outcome
         expected = {cache.name: cache.use() for cache in caches}
         for number in range(flips + cuts):
             cache = caches[number % len(caches)]
-            path = pick_by_size(cache.files(), chance)
-            good = path.read_bytes()
-            what = "flipped" if number < flips else "cut"
-            path.write_bytes(damaged(good, what, chance))
+            path, good, what = damage_one(cache.files(), chance, is_flip=number < flips)
             outcome.cases += 1
             case = f"{path.relative_to(cache_root())}, {what}"
             outcome.check(cache.use() == expected[cache.name], f"{case}: was used")
@@ -123,7 +124,7 @@ def _sealed_folder(path: Path) -> Path:
 
 
 def _caches(folder: Path) -> list[_Cache]:
-    recipe = _recipe(folder, decontaminate="report")
+    recipe = write_tiny_recipe(folder, tasks=["tiny/colour"], decontaminate="report")
     rows = Path(str(recipe.data_root))
     colour = load_annotation(Path(recipe.annotations[0]) / "general" / "colour.yaml")
     (folder / "open.yaml").write_text(_OPEN_LABELS)
@@ -195,22 +196,6 @@ def _quick_builders(folder: Path) -> Iterator[None]:
         mock.patch.object(mirror, "write_generated_mirror", functools.partial(copy, data)),
     ):
         yield
-
-
-def _recipe(folder: Path, **fields: object) -> Recipe:
-    annotations, rows = write_tiny_mirror(folder)
-    save_tiny_model(folder / "base")
-    values: dict[str, object] = {
-        "model_name_or_path": str(folder / "base"),
-        "annotations": [str(annotations)],
-        "data_root": str(rows),
-        "tasks": ["tiny/colour"],
-        "run_name": "damaged",
-        "max_length": 192,
-        "per_device_train_batch_size": 2,
-        "bf16": False,
-    }
-    return Recipe.model_validate(values | fields)
 
 
 def _refusal(use: Callable[[], object]) -> str | None:

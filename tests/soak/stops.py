@@ -9,10 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.files import folder_fault
-from pipeline.recipe import Recipe
 from pipeline.training.checkpoint_folders import list_checkpoints, step_of
-from tests.fixtures.tiny_mirror import write_tiny_mirror
-from tests.fixtures.tiny_models import save_tiny_model
+from tests.fixtures.tiny_recipe import write_tiny_recipe
 from tests.soak.outcome import Outcome, timed
 from tests.soak.processes import Child, fork_group
 
@@ -25,26 +23,16 @@ def run(folder: Path, *, cases: int, num_processes: int = 1, seed: int = 0) -> O
     Of several processes sometimes all receive the signal, sometimes one.
     """
     chance = random.Random(seed)
-    annotations, mirror = write_tiny_mirror(folder)
-    save_tiny_model(folder / "base")
-    recipe = Recipe.model_validate(
-        {
-            "model_name_or_path": str(folder / "base"),
-            "annotations": [str(annotations)],
-            "data_root": str(mirror),
-            "tasks": ["tiny/colour", "tiny/calls"],
-            "mixture": {"max_epochs_per_task": None},
-            "run_name": "stops",
-            "output_dir": str(folder / "run"),
-            "max_length": 192,
-            "max_steps": 100_000,
-            "logging_steps": 1,
-            "save_strategy": "steps",
-            "save_steps": 3,
-            "resume_from_checkpoint": "auto",
-            "bf16": False,
-            "per_device_train_batch_size": 4 // num_processes,
-        }
+    recipe = write_tiny_recipe(
+        folder,
+        mixture={"max_epochs_per_task": None},
+        run_name="stops",
+        max_steps=100_000,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=3,
+        resume_from_checkpoint="auto",
+        per_device_train_batch_size=4 // num_processes,
     )
 
     def work(tell: Callable[[str], None]) -> int:
