@@ -35,6 +35,11 @@ def resume(
         taskloom resume runs/embedded
         taskloom resume runs/mixed --config-file accelerate_configs/multi_gpu.yaml
     """
+    from pipeline.training.signals import leave_at_signals
+
+    if config_file is None:
+        # All else that is imported takes seconds, in which a batch system may want to stop.
+        leave_at_signals()
     from pipeline.recipe import load_recipe
     from pipeline.training.run_folder import RECIPE_FILE
 

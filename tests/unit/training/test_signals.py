@@ -97,9 +97,18 @@ def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("package", ["numpy", "torch"])
-def test_a_signal_while_training_imports_asks_for_a_requeue(tmp_path, package, number):
-    (tmp_path / "mine.yaml").write_text("model_name_or_path: embedded\ntasks: [codah]\n")
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [
+        (["pipeline.train", "run/recipe.resolved.yaml"], "numpy"),
+        (["pipeline.train", "run/recipe.resolved.yaml"], "torch"),
+        (["pipeline.cli.main", "resume", "run"], "torch"),
+    ],
+)
+def test_a_signal_while_training_imports_asks_for_a_requeue(tmp_path, command, package, number):
+    recipe = tmp_path / "run" / "recipe.resolved.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text("model_name_or_path: embedded\ntasks: [codah]\n")
     stand_in = tmp_path / "packages" / package / "__init__.py"
     stand_in.parent.mkdir(parents=True)
     stand_in.write_text(
@@ -107,7 +116,7 @@ def test_a_signal_while_training_imports_asks_for_a_requeue(tmp_path, package, n
         "except BaseException:\n    pass\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.train", "mine.yaml"],
+        [sys.executable, "-m", *command],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{stand_in.parents[1]}:{REPOSITORY}"},
         capture_output=True,
