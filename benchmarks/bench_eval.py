@@ -19,8 +19,8 @@ import time
 import venv
 from pathlib import Path
 
-from benchmarks.bench_batches import WORDS, build_tokenizer
 from benchmarks.paired import Comparison, Fact, compare, report
+from benchmarks.small_tokenizer import WORDS, build_tokenizer
 from pipeline.files import cache_root
 
 PEER_PACKAGE = "lm_eval==0.4.13"

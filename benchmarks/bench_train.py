@@ -170,7 +170,7 @@ def _theirs(folder: Path, *, packing: bool):
 
 
 def _tokenizer():
-    from benchmarks.bench_batches import build_tokenizer
+    from benchmarks.small_tokenizer import build_tokenizer
 
     return build_tokenizer()
 

@@ -151,7 +151,7 @@ def _in_process(folder: Path, *arguments: str) -> dict[str, float]:
 
 def _tokenise(folder: Path, num_rows: int) -> dict[str, float]:
     os.environ["TASKLOOM_CACHE"] = str(folder / f"cache-{num_rows}")
-    from benchmarks.bench_batches import build_tokenizer
+    from benchmarks.small_tokenizer import build_tokenizer
     from pipeline.mixture.tokens import tokenise_task
     from pipeline.types import Conversation, Message, TaskExample, TaskSpec
 

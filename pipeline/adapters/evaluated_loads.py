@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from pipeline.adapters.health import LoadTotals, write_routing_report
-from pipeline.adapters.load_counts import drain_loads, routed_layers
+from pipeline.adapters.model_loads import drain_loads, routed_layers
 
 EVALUATED_ROUTING_FILE = "evaluated_routing.json"
 """In the folder of an evaluation; the form is that of a training run's `routing.json`."""

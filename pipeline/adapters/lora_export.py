@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.adapters.batch_tasks import active_task
-from pipeline.adapters.load_counts import routed_layers
+from pipeline.adapters.model_loads import routed_layers
 from pipeline.adapters.routed_config import RoutedConfig
 from pipeline.errors import AdapterError, did_you_mean
 from pipeline.files import staged_folder, write_json, write_text

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-from pipeline.adapters.load_counts import routed_layers
+from pipeline.adapters.model_loads import routed_layers
 from pipeline.adapters.registry import attach_adapter
 from pipeline.recipe.schema import AdapterSettings
 from pipeline.types import Json

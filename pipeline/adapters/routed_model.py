@@ -12,7 +12,7 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
 from pipeline.adapters.batch_tasks import watch_batches
-from pipeline.adapters.load_counts import routed_layers
+from pipeline.adapters.model_loads import routed_layers
 from pipeline.adapters.routed_config import SHARED_INPUT_GROUPS, RoutedConfig
 from pipeline.adapters.routed_layer import PREFIX, RoutedLinear
 from pipeline.adapters.routing_plan import build_plan

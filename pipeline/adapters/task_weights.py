@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from pipeline.adapters.load_counts import routed_layers
+from pipeline.adapters.model_loads import routed_layers
 
 
 @dataclass(frozen=True, slots=True)

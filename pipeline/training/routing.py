@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from pipeline.adapters.batch_tasks import batch_tasks_of
-from pipeline.adapters.load_counts import (
-    LayerLoad,
+from pipeline.adapters.load_counts import LayerLoad
+from pipeline.adapters.model_loads import (
     Reduce,
     drain_loads,
     load_tables,

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import is_peft_model
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
-from pipeline.adapters.load_counts import balance_biases
+from pipeline.adapters.model_loads import balance_biases
 from pipeline.adapters.routed_config import RoutedConfig
 from pipeline.errors import AdapterError
 from pipeline.files import staged_folder, write_text

@@ -14,7 +14,7 @@ from pipeline.adapters.evaluated_loads import (
     counted_evaluation,
     write_evaluated_routing,
 )
-from pipeline.adapters.load_counts import drain_loads
+from pipeline.adapters.model_loads import drain_loads
 from tests.unit.adapters.family import (
     INPUT_IDS,
     TASK_IDS,

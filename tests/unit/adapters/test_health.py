@@ -14,7 +14,8 @@ from pipeline.adapters.health import (
     find_faults,
     routing_report,
 )
-from pipeline.adapters.load_counts import LayerLoad, drain_loads, update_balance
+from pipeline.adapters.load_counts import LayerLoad
+from pipeline.adapters.model_loads import drain_loads, update_balance
 from pipeline.adapters.routing_plan import BIAS_UNITS, build_plan
 from tests.unit.adapters.family import TASKS, build_adapted, build_config, layers_of, loss_of
 

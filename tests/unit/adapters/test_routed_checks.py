@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.adapters.batch_tasks import BatchTasks, active_task
 from pipeline.adapters.fused import Factors, add_update
-from pipeline.adapters.load_counts import drain_loads
+from pipeline.adapters.model_loads import drain_loads
 from pipeline.adapters.routed_layer import RoutedLinear
 from pipeline.adapters.routing import Extras, compute_gates, select_experts
 from pipeline.adapters.routing_plan import build_plan

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from pipeline.adapters.load_counts import balance_biases
+from pipeline.adapters.model_loads import balance_biases
 from pipeline.adapters.task_weights import task_slices
 from tests.fixtures.tiny_runs import (
     LENGTHS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.adapters.load_counts import (
+from pipeline.adapters.model_loads import (
     balance_biases,
     balance_step,
     drain_loads,
