@@ -73,11 +73,38 @@ def _raise_if_any(state: PartialState, error: PipelineError | None) -> None:
             )
 
 
-def is_loader_death(error: BaseException) -> bool:
-    """Return whether an error says that a process which makes batches was killed."""
-    if isinstance(error, RuntimeError):
-        return str(error).startswith("DataLoader worker (pid")
-    # A batch that it had announced is asked of it in vain.
-    frames = traceback.extract_tb(error.__traceback__)
-    is_lost = isinstance(error, (ConnectionError, EOFError, FileNotFoundError))
-    return is_lost and any(frame.name == "_try_get_data" for frame in frames)
+def tell_loader_death(work: Callable[[], T], tell: Callable[[], PipelineError]) -> T:
+    """Do work; raise another error instead of what the death of a loader process leads to.
+
+    Torch raises from a signal handler, wherever the process is: also while it handles the first
+    sign of that death, a batch that was announced and is asked for in vain. It does so once.
+
+    Args:
+        work: Takes batches that other processes make.
+        tell: Makes the error.
+    """
+    try:
+        try:
+            return work()
+        except Exception as error:
+            if not is_loader_death(error):
+                raise
+            raise tell() from error
+    except RuntimeError as error:
+        if not is_loader_death(error):
+            raise
+        raise tell() from error
+
+
+def is_loader_death(error: BaseException | None) -> bool:
+    """Return whether an error, or one it came of, says that a loader process was killed."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+            return True
+        if isinstance(error, (ConnectionError, EOFError, FileNotFoundError)) and any(
+            frame.f_code.co_name == "_try_get_data"
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from pipeline.training.micro_batches import (
     is_out_of_memory,
     must_stop,
 )
-from pipeline.training.processes import OneProcessError, is_loader_death, run_in_first
+from pipeline.training.processes import OneProcessError, run_in_first, tell_loader_death
 from pipeline.training.signals import StopSignals
 from pipeline.types import Json
 
@@ -104,17 +105,16 @@ class ResilientTrainer(SFTTrainer):
             self._last_saved = Path(resume_from_checkpoint)
             load_parts(self._last_saved, self._checkpoints.parts)
         self._signals.is_training = True
-        try:
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-        except (RuntimeError, OSError, EOFError) as error:
-            if not is_loader_death(error):
-                raise
-            raise OneProcessError(
-                "TRN016",
-                "a process that makes batches was killed, probably for want of memory",
-                where=f"step {self.state.global_step + 1}",
-                hint="Go on with `--resume auto`, and a lower dataloader_num_workers",
-            ) from error
+        work = partial(super().train, resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        return tell_loader_death(work, self._loader_death)
+
+    def _loader_death(self) -> OneProcessError:
+        return OneProcessError(
+            "TRN016",
+            "a process that makes batches was killed, probably for want of memory",
+            where=f"step {self.state.global_step + 1}",
+            hint="Go on with `--resume auto`, and a lower dataloader_num_workers",
+        )
 
     def training_step(
         self,

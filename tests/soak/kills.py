@@ -77,7 +77,8 @@ def run(
             _wait_for_all(children, outcome)
             if num_loaders:
                 code = children[0].exit_code
-                outcome.check(code == 2, f"exit code {code} after a loader was killed")
+                last = _last_lines(folder / "log.txt")
+                outcome.check(code == 2, f"exit code {code} after a loader was killed; {last}")
             outcome.cases += 1
             num_unfinished += any((folder / "run").glob(".checkpoint-*.partial"))
             newest = _judge(folder / "run", newest, children, outcome)
@@ -89,8 +90,11 @@ def run(
 
 def _why_not_started(children: list[Child], log: Path) -> str:
     codes = [child.wait(0) for child in children]
-    last = log.read_text().splitlines()[-3:] if log.exists() else []
-    return f"no save within {_START_SECONDS} s; exit codes {codes}; {last}"
+    return f"no save within {_START_SECONDS} s; exit codes {codes}; {_last_lines(log)}"
+
+
+def _last_lines(log: Path) -> list[str]:
+    return log.read_text().splitlines()[-3:] if log.exists() else []
 
 
 def _wait_for_all(children: list[Child], outcome: Outcome) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.errors import ModelError, TrainingError
+from pipeline.errors import ModelError, PipelineError, TrainingError
 from pipeline.training import processes
-from pipeline.training.processes import is_loader_death, run_together
+from pipeline.training.processes import is_loader_death, run_together, tell_loader_death
 
 
 def make_state(index: int, count: int = 2) -> SimpleNamespace:
@@ -91,3 +91,51 @@ def test_a_batch_that_a_dead_loader_announced_is_told_as_its_death(monkeypatch):
         next(rows)
     assert is_loader_death(caught.value)
     assert not is_loader_death(ConnectionResetError("of a tracker"))
+
+
+def killed() -> RuntimeError:
+    """What torch raises from its signal handler."""
+    return RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+
+def told() -> PipelineError:
+    return TrainingError("TRN016", "a loader was killed")
+
+
+def test_what_a_dead_loader_leads_to_is_told_as_its_death():
+    def write():
+        try:
+            raise killed()
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    with pytest.raises(TrainingError, match="TRN016"):
+        tell_loader_death(write, told)
+
+
+def test_a_death_that_is_signalled_while_its_first_sign_is_handled_is_told(monkeypatch):
+    signals = iter([killed()])
+
+    def interrupted(error):
+        for signal in signals:
+            raise signal
+        return is_loader_death(error)
+
+    monkeypatch.setattr(processes, "is_loader_death", interrupted)
+
+    def ask():
+        raise ConnectionResetError("the process that holds the batch is gone")
+
+    with pytest.raises(TrainingError, match="TRN016"):
+        tell_loader_death(ask, told)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of a layer"), KeyError("task")])
+def test_other_errors_pass(error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        tell_loader_death(fail, told)
+    assert caught.value is error
+    assert tell_loader_death(lambda: 3, told) == 3
