@@ -29,30 +29,30 @@ TASKS = {
     "intent": "snips_custom_intents",
     "question": "manuals/question_type",
     "section": "pubmedqa/sections",
-    "relation": "chemprot",
+    "promoter": "gue/prom_core_tata",
 }
 SEEDS = (1, 2, 3)
 WARM = "warm"
 """The adapter from which experts and joint training go on; one for all seeds."""
-NUM_STEPS = {WARM: 120, "expert": 60, "joint": 240}
+NUM_STEPS = {WARM: 120, "expert": 300, "joint": 1200}
 """The joint run makes as many steps as the experts of one seed together."""
-MAX_ROWS = 100
+MAX_ROWS = 200
 TRAINING: dict[str, Any] = {
     "max_length": 256,
     "decontaminate": "drop",
     "lora_r": 16,
     "lora_alpha": 32,
-    "learning_rate": 4e-3,
+    "learning_rate": 2e-3,
     "lr_scheduler_type": "linear",
     "warmup_steps": 10,
     "per_device_train_batch_size": 4,
     "packing": True,
     "loss_reduction": "example",
-    "logging_steps": 50,
+    "logging_steps": 100,
     "save_strategy": "no",
 }
-FIT = {"split": "train", "num_prompts": 24, "batch_size": 8, "max_new_tokens": 12}
-LEARNED = {"num_steps": 15, "learning_rate": 3e-2}
+FIT = {"split": "train", "num_prompts": 48, "batch_size": 8, "max_new_tokens": 12}
+LEARNED = {"num_steps": 40, "learning_rate": 2e-2}
 """Few steps at a high rate: one core."""
 NORMED = "weighted"
 """Weights inverse to the norm of an adapter's change, as many do by hand."""
