@@ -8,10 +8,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.recipe import Recipe, write_resolved
 from tests.distributed.nursery import nursery
+from tests.fixtures.tiny_recipe import write_tiny_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "accelerate_configs"
+
+
+def write_place(folder: Path, num_steps: int) -> Recipe:
+    """Write a model, data and `recipe.yaml` into a folder; return the recipe, for one process."""
+    recipe = write_tiny_recipe(
+        folder,
+        mixture={"max_epochs_per_task": None},
+        run_name="one",
+        output_dir=str(folder / "one"),
+        max_steps=num_steps,
+        logging_steps=1,
+        learning_rate=5e-3,
+        save_strategy="no",
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+    )
+    write_resolved(recipe, folder / "recipe.yaml")
+    return recipe
 
 
 def launch(

@@ -16,12 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.files import folder_fault, read_json
-from pipeline.recipe import write_resolved
 from pipeline.training import run as run_module
 from pipeline.training.run import run_training
 from tests.distributed.faulty_training import FaultyTrainer
-from tests.distributed.launching import CONFIGS, launch, submit, two_processes
-from tests.fixtures.tiny_recipe import write_tiny_recipe
+from tests.distributed.launching import CONFIGS, launch, submit, two_processes, write_place
 
 NUM_STEPS, BAD_STEP, STOP = 9, 3, 6
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -31,19 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def place(tmp_path_factory) -> Path:
     """A folder with a model, data, a recipe, and a run of one process with one bad step."""
     folder = tmp_path_factory.mktemp("place")
-    recipe = write_tiny_recipe(
-        folder,
-        mixture={"max_epochs_per_task": None},
-        run_name="one",
-        output_dir=str(folder / "one"),
-        max_steps=NUM_STEPS,
-        logging_steps=1,
-        learning_rate=5e-3,
-        save_strategy="no",
-        per_device_train_batch_size=4,
-        gradient_accumulation_steps=2,
-    )
-    write_resolved(recipe, folder / "recipe.yaml")
+    recipe = write_place(folder, NUM_STEPS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TASKLOOM_CACHE", str(folder / "cache"))
         patch.setattr(FaultyTrainer, "faults", [("nan", BAD_STEP)], raising=False)

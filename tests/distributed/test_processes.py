@@ -15,10 +15,9 @@ from safetensors.torch import load_file
 
 from pipeline.adapters.registry import load_adapter
 from pipeline.models.loading import load_model
-from pipeline.recipe import load_recipe, write_resolved
+from pipeline.recipe import load_recipe
 from pipeline.training.run import run_training
-from tests.distributed.launching import CONFIGS, launch, logged, two_processes
-from tests.fixtures.tiny_recipe import write_tiny_recipe
+from tests.distributed.launching import CONFIGS, launch, logged, two_processes, write_place
 
 NUM_STEPS = 50
 
@@ -29,19 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def place(tmp_path_factory) -> Path:
     """A folder with a model, data, a recipe and what one process makes of it."""
     folder = tmp_path_factory.mktemp("place")
-    recipe = write_tiny_recipe(
-        folder,
-        mixture={"max_epochs_per_task": None},
-        run_name="one",
-        output_dir=str(folder / "one"),
-        max_steps=NUM_STEPS,
-        logging_steps=1,
-        learning_rate=5e-3,
-        save_strategy="no",
-        per_device_train_batch_size=4,
-        gradient_accumulation_steps=2,
-    )
-    write_resolved(recipe, folder / "recipe.yaml")
+    recipe = write_place(folder, NUM_STEPS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TASKLOOM_CACHE", str(folder / "cache"))
         run_training(recipe)
