@@ -52,7 +52,7 @@ TRAINING: dict[str, Any] = {
     "save_strategy": "no",
 }
 FIT = {"split": "train", "num_prompts": 48, "batch_size": 8, "max_new_tokens": 12}
-LEARNED = {"num_steps": 40, "learning_rate": 2e-2}
+LEARNED = {"num_steps": 80, "learning_rate": 2e-2}
 """Few steps at a high rate: one core."""
 NORMED = "weighted"
 """Weights inverse to the norm of an adapter's change, as many do by hand."""
@@ -73,9 +73,18 @@ METHODS: dict[str, dict[str, Any]] = {
         "method": "learned",
         "fit": {"objective": "expert_kl", "granularity": "task", **LEARNED},
     },
-    "expert_kl_block": {"method": "learned", "fit": {"objective": "expert_kl", **LEARNED}},
-    "entropy_block": {"method": "learned", "fit": {"objective": "entropy", **LEARNED}},
-    "supervised_block": {"method": "learned", "fit": {"objective": "supervised", **LEARNED}},
+    "expert_kl_block": {
+        "method": "learned",
+        "fit": {"objective": "expert_kl", "granularity": "block", **LEARNED},
+    },
+    "entropy_block": {
+        "method": "learned",
+        "fit": {"objective": "entropy", "granularity": "block", **LEARNED},
+    },
+    "supervised_block": {
+        "method": "learned",
+        "fit": {"objective": "supervised", "granularity": "block", **LEARNED},
+    },
 }
 TRANSFER = "scalearn_uniform"
 """One adapter per task, so no merge: what the experts' scales give each task by itself."""

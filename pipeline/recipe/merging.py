@@ -29,7 +29,7 @@ FitGranularity = Literal["task", "block", "module", "channel", "kind_channel"]
 
 FITTED = frozenset({"best_uniform", "regmean", "learned"})
 """Methods that need the base and rows."""
-_FIT_FIELDS: dict[str, frozenset[str]] = {
+_FIT_FIELDS: dict[MergeMethod, frozenset[str]] = {
     "best_uniform": frozenset({"grid"}),
     "regmean": frozenset({"off_diagonal"}),
     "learned": frozenset({"target", "granularity", "init", "num_steps", "learning_rate"}),
@@ -116,9 +116,10 @@ class MergeRecipe(StrictFields):
     adapters: Annotated[tuple[MergeSource, ...], Field(strict=False, min_length=1)]
     """The adapters, all of one base model."""
     method: MergeMethod = "linear"
-    """Unset means `learned` where `fit` stands beside it. `linear` adds the weighted changes and is
-    exact; `best_uniform` and `learned` do so with coefficients fitted to the tasks; `regmean` fits
-    the outputs of every layer; the others trim the changes first."""
+    """Unset means the method that reads what `fit` says, and `regmean` where any would; without
+    `fit` it is `linear`, which adds the weighted changes and is exact. `best_uniform` and
+    `learned` do so with coefficients fitted to the tasks, `regmean` fits the outputs of every
+    layer, the others trim the changes first."""
     weight: float | None = None
     """Coefficient of every adapter without one of its own; unset means one over their number, and
     1 for `ties` and `dare_ties`, which average themselves."""
@@ -137,9 +138,9 @@ class MergeRecipe(StrictFields):
     @model_validator(mode="before")
     @classmethod
     def _choose_method(cls, fields: object) -> object:
-        if isinstance(fields, dict) and "method" not in fields and fields.get("fit") is not None:
-            return {**fields, "method": "learned"}
-        return fields
+        if not isinstance(fields, dict) or "method" in fields or fields.get("fit") is None:
+            return fields
+        return {**fields, "method": _method_of_fit(fields["fit"])}
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -187,6 +188,18 @@ class MergeRecipe(StrictFields):
             source.name: default if source.weight is None else source.weight
             for source in self.adapters
         }
+
+
+def _method_of_fit(fit: object) -> MergeMethod:
+    """Return the method that reads the fields of `fit`; of those that all would, the best one.
+
+    Which is the best on real rows is a study's result, see the page about merging.
+    """
+    if not isinstance(fit, dict):
+        return "regmean"
+    if "objective" in fit:
+        return "learned"
+    return next((method for method, own in _FIT_FIELDS.items() if own & fit.keys()), "regmean")
 
 
 def load_merge_recipe(path: Path, overrides: Sequence[str] = ()) -> MergeRecipe:
