@@ -76,6 +76,7 @@ def launch_training(config_file: Path, arguments: Sequence[str]) -> int:
 def _launch(arguments: Sequence[str]) -> int:
     import yaml
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     parsed = launch_command_parser().parse_args(list(arguments))
@@ -97,6 +98,9 @@ def _launch(arguments: Sequence[str]) -> int:
             where=parsed.config_file or "accelerate configuration",
             hint="Start from one of accelerate_configs/",
         ) from error
+    except SignalException as error:
+        # What the agent of several workers makes of Ctrl-C and hang-ups.
+        return 128 + int(error.sigval)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_OK

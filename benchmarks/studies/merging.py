@@ -68,7 +68,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "dare": {"method": "dare", "density": 0.5},
     "dare_ties": {"method": "dare_ties", "density": 0.5},
     "magnitude": {"method": "magnitude", "density": 0.5},
-    "regmean": {"method": "regmean", "fit": {"objective": "supervised"}},
+    "regmean_gold": {"method": "regmean", "fit": {"objective": "supervised"}},
+    "regmean_own": {"method": "regmean", "fit": {"objective": "expert_kl"}},
     "expert_kl_task": {
         "method": "learned",
         "fit": {"objective": "expert_kl", "granularity": "task", **LEARNED},

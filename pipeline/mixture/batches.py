@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.errors import MixtureError
 from pipeline.files import sha256_of_json
+from pipeline.mixture.loader_signals import obey_parent_only
 from pipeline.mixture.packing import Row, build_row, pack_lengths, pad_row
 from pipeline.mixture.schedule import BLOCK_LENGTH, MixtureSchedule, Phase, shuffled_order
 from pipeline.types import Json
@@ -285,6 +286,7 @@ class TrainingBatches(Dataset[Row]):
             collate_fn=self.collate,
             num_workers=num_workers,
             pin_memory=pin_memory,
+            worker_init_fn=obey_parent_only,
         )
 
     def collate(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:

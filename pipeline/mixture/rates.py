@@ -144,7 +144,8 @@ def limit_repeats(
         max_epochs: Most passes over one task.
     """
     most = np.where(rates > 0, max_epochs * sizes / num_draws, 0.0)
-    if most.sum() <= 1.0:
+    # Rounding may leave the sum of exactly full tasks a little above 1.
+    if most.sum() <= 1.0 + 1e-9:
         return most / most.sum()
     limited = np.zeros(len(rates), dtype=np.bool_)
     result = rates.copy()
@@ -155,6 +156,8 @@ def limit_repeats(
         limited |= over
         result[limited] = most[limited]
         free = ~limited
+        if not rates[free].any():
+            break
         result[free] = rates[free] / rates[free].sum() * (1.0 - most[limited].sum())
     return result
 

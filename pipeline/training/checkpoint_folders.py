@@ -58,6 +58,8 @@ def check_checkpoint(path: Path) -> None:
         fault = folder_fault(path)
     if fault is None and not (path / RUN_STATE_FILE).is_file():
         fault = f"it has no {RUN_STATE_FILE}"
+    if fault is None and step_of(path) < 0:
+        fault = f"its name is not {PREFIX}N"
     if fault is not None:
         raise CheckpointError(
             "CKP001",

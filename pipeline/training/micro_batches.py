@@ -139,5 +139,7 @@ def longest_micro_batch(batches: TrainingBatches) -> dict[str, Tensor]:
 def _longest_examples(offsets: npt.NDArray[np.int64]) -> list[int]:
     """Return the longest example, and one of each of some shorter lengths to fill rows with."""
     lengths = np.diff(offsets)
+    if len(lengths) == 0:
+        return []
     order = np.argsort(-lengths, kind="stable")
     return [int(order[i]) for i in sorted({0, *range(0, len(order), max(len(order) // 64, 1))})]

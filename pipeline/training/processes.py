@@ -61,16 +61,21 @@ def run_in_first(state: PartialState, work: Callable[[], object]) -> None:
 
 
 def _raise_if_any(state: PartialState, error: PipelineError | None) -> None:
-    texts: list[str | None] = gather_object([None if error is None else str(error)])
+    mine = None if error is None else (str(error), error.exit_code)
+    met: list[tuple[str, int] | None] = gather_object([mine])
     if error is not None:
         raise error
-    for process, text in enumerate(texts):
-        if text is not None:
-            raise TrainingError(
+    for process, found in enumerate(met):
+        if found is not None:
+            text, exit_code = found
+            raised = TrainingError(
                 "TRN006",
                 f"stopped because process {process} stopped: {text}",
                 where=f"process {state.process_index}",
             )
+            # The launcher takes the code of whichever process leaves first.
+            raised.exit_code = exit_code
+            raise raised
 
 
 def tell_loader_death(work: Callable[[], T], tell: Callable[[], PipelineError]) -> T:

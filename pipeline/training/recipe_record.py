@@ -20,6 +20,7 @@ MAY_CHANGE = frozenset(
         "save_total_limit",
         "evaluation",
         "dataloader_num_workers",
+        "dataset_num_proc",
     }
 )
 """Fields that do not change what is learned."""
@@ -31,6 +32,8 @@ _MAY_CHANGE_ON_RESUME = MAY_CHANGE | {
     # Their product with the number of processes is compared instead.
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
+    # The same gradients, with less memory.
+    "gradient_checkpointing",
     # Places; what is found there has a fingerprint of its own.
     "data_root",
     "annotations",

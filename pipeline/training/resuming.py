@@ -47,5 +47,7 @@ def _choose(recipe: Recipe, folder: Path) -> FoundCheckpoint:
         return FoundCheckpoint(None)
     if wanted == "auto":
         return find_newest_checkpoint(folder)
-    check_checkpoint(Path(wanted))
-    return FoundCheckpoint(Path(wanted))
+    # Its name tells the step, which a link's name does not.
+    path = Path(wanted).resolve()
+    check_checkpoint(path)
+    return FoundCheckpoint(path)

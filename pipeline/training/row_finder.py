@@ -65,14 +65,19 @@ class RowFinder:
         return [key for row in rows for key in row if key.rsplit("/", 2)[0] in tasks]
 
 
-def row_keys(batches: TrainingBatches) -> RowKeys:
-    """Return the look-up of a run's rows: `task/train/row` of every example."""
+def row_keys(batches: TrainingBatches, example_key: Callable[[str, int], str]) -> RowKeys:
+    """Return the look-up of a run's rows: the key of every example.
+
+    Args:
+        batches: Of the run.
+        example_key: From a task and the position of one of its examples to the example's key.
+    """
     tasks = batches.plan.tasks
 
     def keys_of_step(step: int) -> list[list[str]]:
         return [
             [
-                f"{tasks[task].name}/train/{tasks[task].source_row(example)}"
+                example_key(tasks[task].name, tasks[task].source_row(example))
                 for task, example in batches.plan.draws(key)
             ]
             for key in batches.step_keys(step)

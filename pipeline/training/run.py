@@ -56,6 +56,7 @@ from pipeline.training.row_manifest import write_row_manifest
 from pipeline.training.run_folder import RunFolder
 from pipeline.training.saving import save_adapter
 from pipeline.training.signals import StopSignals, stopped
+from pipeline.training.task_tokens import ExampleKeys
 from pipeline.training.trainer import MultiTaskTrainer
 from pipeline.types import Json
 
@@ -104,6 +105,7 @@ class _Prepared:
     leakage: Leakage | None
     """What training and evaluation have in common, where it was looked for."""
     batches: TrainingBatches
+    plan: MixturePlan
     parts: Mapping[str, CheckpointPart]
     """What a checkpoint holds beside weights and optimizer; a new one is added in `_prepare`."""
     skipped: tuple[tuple[Path, str], ...]
@@ -142,11 +144,7 @@ def run_training(recipe: Recipe, console: Console | None = None) -> RunResult:
 def _run(recipe: Recipe, console: Console, signals: StopSignals) -> RunResult:
     with console.status("reading the tasks") if console.is_terminal else contextlib.nullcontext():
         prepared = _prepare(recipe)
-    plan = build_plan(
-        prepared.batches,
-        max_epochs=recipe.mixture.max_epochs_per_task,
-        loss_reduction=recipe.loss_reduction,
-    )
+    plan = prepared.plan
     if prepared.state.is_main_process:
         _show_plan(console, plan, prepared)
     with _nothing_left_on_error(prepared.run_folder.path):
@@ -211,6 +209,12 @@ def _prepare(recipe: Recipe) -> _Prepared:
         parts["routing"] = RoutingRecord([task.name for task in tasks])
     if (patience := recipe.early_stopping_patience) is not None:
         parts["early_stopping"] = EarlyStopping(recipe.metric_for_best_model, patience)
+    # Before a checkpoint is loaded, from whose place on alone rates that changed are known.
+    plan = build_plan(
+        batches,
+        max_epochs=recipe.mixture.max_epochs_per_task,
+        loss_reduction=recipe.loss_reduction,
+    )
     if (checkpoint := found.path) is not None:
         # Before the model is loaded; the trainer does it again for all of its parts.
         run_together(state, lambda: load_parts(checkpoint, parts))
@@ -229,6 +233,7 @@ def _prepare(recipe: Recipe) -> _Prepared:
         held_out=by_split["validation"],
         leakage=leakage,
         batches=batches,
+        plan=plan,
     )
 
 
@@ -273,7 +278,7 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
         validation_batches=validation,
         callbacks=[*callbacks, metrics, display],
         checkpoint_parts=prepared.parts,
-        row_keys=row_keys(batches),
+        row_keys=row_keys(batches, ExampleKeys(recipe).key),
         longest_batch=longest_micro_batch(batches),
         signals=signals,
         on_event=on_event,
@@ -356,10 +361,11 @@ def _build_model(prepared: _Prepared) -> PeftModel:
 
 def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:
     recipe, tokenizer = prepared.recipe, prepared.tokenizer
-    if not prepared.held_out:
+    if not any(map(len, prepared.held_out)):
+        what = "rows to validate on that fit" if prepared.held_out else "a validation split"
         raise TrainingError(
             "TRN008",
-            "none of the tasks has a validation split",
+            f"none of the tasks has {what}",
             where="eval_strategy",
             hint="Set `eval_strategy: 'no'`",
         )

@@ -146,6 +146,26 @@ def load_source(recipe: Recipe, data: TaskData) -> TokenSource:
     )
 
 
+class ExampleKeys:
+    """Keys of a recipe's training examples; data are read when they are first asked for."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Keep the recipe."""
+        self._recipe = recipe
+        self._rows: dict[str, Examples] = {}
+
+    def key(self, task: str, index: int) -> str:
+        """Return the key of the example at a position among those that were tokenised."""
+        try:
+            if task not in self._rows:
+                found = (data for data in data_of(self._recipe, "train") if data.name == task)
+                self._rows[task] = load_source(self._recipe, next(found)).rows
+            return self._rows[task][index].key
+        except PipelineError:
+            # Data that can no longer be read must not hide what is told of them.
+            return f"{task}/train/example {index}"
+
+
 def load_tasks(
     recipe: Recipe, tokenizer: PreTrainedTokenizerBase, *, split: Split = "train"
 ) -> list[TokenizedTask]:

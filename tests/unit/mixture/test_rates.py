@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline.errors import MixtureError
@@ -9,6 +10,7 @@ from pipeline.mixture.rates import (
     RateRule,
     TaskGroup,
     group_rates,
+    limit_repeats,
     rates_in_examples,
     task_rates,
 )
@@ -161,3 +163,11 @@ def test_group_of_other_tasks_is_told(members, message: str) -> None:
     with pytest.raises(MixtureError) as error:
         group_rates(TaskGroup(name="all", members=members), {"a": 1})
     assert str(error.value) == message
+
+
+def test_full_tasks_beside_one_without_rate_stay_full_in_spite_of_rounding():
+    sizes = np.array([1552, 1701, 561, 3086, 1700, 1501, 0], dtype=np.float64)
+    rates = np.sqrt(sizes) / np.sqrt(sizes).sum()
+    found = limit_repeats(rates, sizes, num_draws=4 * sizes.sum(), max_epochs=4)
+    assert np.isfinite(found).all()
+    assert found == pytest.approx(sizes / sizes.sum())

@@ -131,3 +131,16 @@ def test_a_configuration_that_cannot_be_used_is_one_line(tmp_path, worker, capfd
 def test_the_help_is_short(capsys):
     assert main(["--help"]) == 0
     assert "usage: python -m pipeline.launch" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")
+def test_ctrl_c_to_a_launch_of_several_is_told_by_its_exit_code(worker, tmp_path):
+    body = "open(f'{os.path.dirname(__file__)}/{rank}', 'w').close()\n"
+    path = worker(body + "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(130)")
+    launched = fork(lambda tell: main(arguments(TWO, path)), tmp_path / "log.txt")
+    while not {"0", "1"} <= {each.name for each in tmp_path.iterdir()}:
+        time.sleep(0.05)
+    launched.kill(signal.SIGINT)
+    assert launched.wait(60) == 130
+    launched.close()
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -22,7 +22,7 @@ def make_state(index: int, count: int = 2) -> SimpleNamespace:
 @pytest.fixture
 def gathered(monkeypatch):
     """What each process would report, by round; the test fills in the other's part."""
-    rounds: list[list[str | None]] = []
+    rounds: list[list[tuple[str, int] | None]] = []
     monkeypatch.setattr(processes, "gather_object", lambda mine: rounds.pop(0))
     return rounds
 
@@ -48,13 +48,13 @@ def test_the_first_process_fills_the_cache_before_the_others_start(gathered):
 
 
 def test_a_process_raises_its_own_mistake(gathered):
-    gathered[:] = [["no such model folder. [MOD001]", None]]
+    gathered[:] = [[("no such model folder. [MOD001]", 2), None]]
     with pytest.raises(ModelError):
         run_together(make_state(0), fail)
 
 
 def test_a_process_stops_for_the_mistake_of_another_and_names_it(gathered):
-    gathered[:] = [[None, "no such model folder. [MOD001]"]]
+    gathered[:] = [[None, ("no such model folder. [MOD001]", 2)]]
     with pytest.raises(TrainingError) as caught:
         run_together(make_state(0), lambda: 3)
     assert str(caught.value) == (
@@ -62,8 +62,15 @@ def test_a_process_stops_for_the_mistake_of_another_and_names_it(gathered):
     )
 
 
+def test_a_signal_to_another_process_asks_for_a_requeue_here_too(gathered):
+    gathered[:] = [[None, ("stopped by SIGTERM", 75)]]
+    with pytest.raises(TrainingError) as caught:
+        run_together(make_state(0), lambda: 3)
+    assert caught.value.exit_code == 75
+
+
 def test_the_others_do_not_start_when_the_first_failed(gathered):
-    gathered[:] = [["no such model folder. [MOD001]", None]]
+    gathered[:] = [[("no such model folder. [MOD001]", 2), None]]
     seen = []
     with pytest.raises(TrainingError):
         run_together(make_state(1), lambda: seen.append(1), main_first=True)
