@@ -188,6 +188,16 @@ def build_skeleton(name: str, *, revision: str | None = None) -> PreTrainedModel
     return model
 
 
+def carries_state(model: PreTrainedModel) -> bool:
+    """Return whether any layer carries a state along a row: recurrent, linear or convolving ones.
+
+    Attention tells packed examples apart by their positions; such layers do not.
+    """
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    has_such_layer = any(kind.startswith(("linear", "conv", "hybrid")) for kind in kinds)
+    return has_such_layer or bool(getattr(model, "_is_stateful", False))
+
+
 def build_quantization_config(
     *,
     load_in_4bit: bool,

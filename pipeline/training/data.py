@@ -91,8 +91,10 @@ def validation_batches(
     rows_per_batch: int,
     max_length: int,
     pad_token_id: int,
+    packing: bool = True,
+    padding_free: bool = False,
 ) -> list[dict[str, torch.Tensor]]:
-    """Return all examples of the tasks, packed into batches `[B, T]`, in a fixed order.
+    """Return all examples of the tasks in batches `[B, T]`, in a fixed order.
 
     Args:
         tasks: Validation examples; their names are in `task_names`.
@@ -100,6 +102,8 @@ def validation_batches(
         rows_per_batch: Rows of a batch; the last one may have fewer.
         max_length: Tokens per row.
         pad_token_id: Fills the ends of short rows.
+        packing: Whether a row holds several examples.
+        padding_free: Whether a batch is one long row `[1, T]`, see `TrainingBatches`.
     """
     examples = [
         (*task.ids_and_mask(index), task_names.index(task.name))
@@ -108,16 +112,22 @@ def validation_batches(
     ]
     rows = [
         build_row([examples[index] for index in members])
-        for members in pack_lengths([len(ids) for ids, _, _ in examples], max_length)
+        for members in (
+            pack_lengths([len(ids) for ids, _, _ in examples], max_length)
+            if packing
+            else ([index] for index in range(len(examples)))
+        )
     ]
     batches = []
     for first in range(0, len(rows), rows_per_batch):
         group = rows[first : first + rows_per_batch]
-        length = max(len(row) for row in group)
-        padded = [pad_row(row, length, pad_token_id=pad_token_id) for row in group]
+        if not padding_free:
+            length = max(len(row) for row in group)
+            group = [pad_row(row, length, pad_token_id=pad_token_id) for row in group]
+        join = torch.hstack if padding_free else torch.vstack
         batches.append(
             {
-                name: torch.stack([torch.from_numpy(getattr(row, name)) for row in padded])
+                name: join([torch.from_numpy(getattr(row, name))[None] for row in group])
                 for name in ("input_ids", "labels", "position_ids", "task_ids")
             }
         )

@@ -55,7 +55,8 @@ class MicroBatchPieces:
                 "TRN010",
                 "out of memory with a single row in one pass",
                 where="per_device_train_batch_size",
-                hint="Lower max_length, or set `gradient_checkpointing: true` or "
+                hint="Lower max_length or, where flash attention makes one row of a batch, "
+                "per_device_train_batch_size; or set `gradient_checkpointing: true` or "
                 "`load_in_4bit: true`",
             )
         self.count *= 2

@@ -18,7 +18,7 @@ from pipeline.adapters.registry import attach_adapter
 from pipeline.errors import OutputError, TrainingError
 from pipeline.mixture.build import build_batches
 from pipeline.mixture.plan import MixturePlan, build_plan
-from pipeline.models.loading import load_model, resolve_model
+from pipeline.models.loading import carries_state, load_model, resolve_model
 from pipeline.recipe import Recipe
 from pipeline.training.arguments import (
     build_training_arguments,
@@ -320,7 +320,8 @@ def _build_batches(
         mixture_settings(recipe),
         shape,
         pad_token_id=cast("int", tokenizer.pad_token_id),
-        padding_free=recipe.packing and recipe.attn_implementation == "flash_attention_2",
+        # These kernels tell packed examples apart only in a batch of one row.
+        padding_free=recipe.packing and "flash" in (recipe.attn_implementation or ""),
     )
 
 
@@ -338,6 +339,14 @@ def _build_model(prepared: _Prepared) -> PeftModel:
         use_bnb_nested_quant=recipe.use_bnb_nested_quant,
         device=arguments.device if is_quantised else None,
     )
+    if recipe.packing and carries_state(model):
+        raise TrainingError(
+            "TRN002",
+            "layers of this model carry a state along the row, so packed examples would read "
+            "each other",
+            where="packing",
+            hint="Set `packing: false`",
+        )
     # The adapter starts from random numbers: the same ones in every process and every run.
     set_seed(recipe.seed)
     plugin = arguments.deepspeed_plugin
@@ -375,6 +384,8 @@ def _validation_batches(prepared: _Prepared) -> list[dict[str, Tensor]]:
         rows_per_batch=recipe.per_device_eval_batch_size,
         max_length=recipe.max_length,
         pad_token_id=cast("int", tokenizer.pad_token_id),
+        packing=recipe.packing,
+        padding_free=prepared.batches.padding_free,
     )
 
 

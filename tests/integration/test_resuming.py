@@ -1,4 +1,4 @@
-"""Runs that are resumed, or have little data, from recipe to adapter."""
+"""Runs that are resumed, have little data or a model of another kind, from recipe to adapter."""
 
 from __future__ import annotations
 
@@ -124,3 +124,12 @@ def test_validation_rows_of_which_none_fits_are_one_mistake(tmp_path, monkeypatc
     recipe = write_tiny_recipe(tmp_path, **FIELDS, eval_strategy="steps", eval_steps=2)
     with pytest.raises(TrainingError, match="none of the tasks has rows to validate on"):
         run_training(recipe)
+
+
+def test_packing_is_refused_where_examples_would_read_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "carries_state", lambda model: True)
+    recipe = write_tiny_recipe(tmp_path, **FIELDS)
+    with pytest.raises(TrainingError, match="Set `packing: false`"):
+        run_training(recipe)
+    assert not (tmp_path / "run").exists()
+    assert run_training(tiny_recipe(tmp_path, **FIELDS, packing=False)).num_steps == 4

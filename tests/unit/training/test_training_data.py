@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from pipeline.training.data import batch_shape, mixture_settings, validation_batches
@@ -33,6 +35,36 @@ def test_epochs_count_when_no_number_of_steps_is_given(tmp_path):
 def test_the_global_batch_covers_processes_and_accumulation(tmp_path):
     recipe = make_recipe(tmp_path, gradient_accumulation_steps=3)
     assert batch_shape(recipe, world_size=4, rank=1).global_batch_size == 2 * 3 * 4
+
+
+def examples_of(batches) -> list[list[int]]:
+    """The examples in a list of batches, found by their positions."""
+    found = []
+    for batch in batches:
+        for ids, positions, tasks in zip(
+            batch["input_ids"], batch["position_ids"], batch["task_ids"], strict=True
+        ):
+            starts = [*(positions == 0).nonzero().flatten().tolist(), len(ids)]
+            for start, end in pairwise(starts):
+                kept = tasks[start:end] >= 0
+                found.append(ids[start:end][kept].tolist())
+    return sorted(example for example in found if example)
+
+
+def test_validation_batches_hold_the_same_examples_however_they_are_laid_out(tmp_path):
+    tasks = make_tasks(tmp_path)
+
+    def laid_out(**options):
+        return validation_batches(
+            tasks, NAMES, rows_per_batch=4, max_length=40, pad_token_id=0, **options
+        )
+
+    packed, single, long = laid_out(), laid_out(packing=False), laid_out(padding_free=True)
+    assert examples_of(packed) == examples_of(single) == examples_of(long)
+    assert all(batch["input_ids"].shape[0] == 1 for batch in long)
+    assert all((batch["task_ids"] >= 0).all() for batch in long)
+    assert all(((batch["position_ids"] == 0).sum(dim=1) >= 1).all() for batch in single)
+    assert sum(len(batch["input_ids"]) for batch in single) == len(examples_of(packed))
 
 
 def test_validation_batches_hold_every_answer_token_once_under_the_right_task(tmp_path):
