@@ -45,6 +45,8 @@ def build_training_arguments(
     variables = os.environ if environment is None else environment
     requested = RequestedEngine.from_environment(variables)
     has_gpu = torch.cuda.is_available() and not requested.use_cpu
+    if has_gpu:
+        _check_num_gpus(int(variables.get("LOCAL_WORLD_SIZE", "1")))
     check_device_options(recipe, requested, has_gpu=has_gpu)
     precision = resolve_precision(recipe, requested, has_gpu=has_gpu)
     # With `use_cpu` DeepSpeed is silently left out; without a GPU it finds the CPU by itself.
@@ -69,6 +71,16 @@ def build_training_arguments(
             "CUDA_VISIBLE_DEVICES to one GPU",
         )
     return arguments
+
+
+def _check_num_gpus(num_processes: int) -> None:
+    if num_processes > (num_gpus := torch.cuda.device_count()):
+        raise TrainingError(
+            "TRN002",
+            f"{num_processes} processes were started on this machine, which has {num_gpus} GPUs",
+            where="num_processes",
+            hint="Launch with `--num_processes N`, the GPUs of all machines together",
+        )
 
 
 def _sft_config(

@@ -153,3 +153,11 @@ def test_policies_and_defaults_of_the_recipe_are_those_of_the_mixture_package():
     assert defaults.cap == rates.DEFAULT_CAP
     assert defaults.max_epochs_per_task == rates.DEFAULT_MAX_EPOCHS
     assert defaults.policy == rates.RateRule().policy
+
+
+def test_more_processes_than_gpus_are_one_mistake(tmp_path, monkeypatch):
+    monkeypatch.setattr(arguments_module.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(arguments_module.torch.cuda, "device_count", lambda: 2)
+    recipe, variables = make_recipe(tmp_path), {"LOCAL_WORLD_SIZE": "8"}
+    with pytest.raises(TrainingError, match="8 processes were started .* which has 2 GPUs"):
+        build_training_arguments(recipe, tmp_path, environment=variables)
