@@ -159,5 +159,5 @@ def test_more_processes_than_gpus_are_one_mistake(tmp_path, monkeypatch):
     monkeypatch.setattr(arguments_module.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(arguments_module.torch.cuda, "device_count", lambda: 2)
     recipe, variables = make_recipe(tmp_path), {"LOCAL_WORLD_SIZE": "8"}
-    with pytest.raises(TrainingError, match="8 processes were started .* which has 2 GPUs"):
+    with pytest.raises(TrainingError, match=r"8 processes were started .* which has 2 GPUs"):
         build_training_arguments(recipe, tmp_path, environment=variables)
