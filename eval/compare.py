@@ -34,15 +34,15 @@ class TaskComparison:
 
     @property
     def is_beyond_chance(self) -> bool:
-        """Return whether the whole interval lies on one side of 0."""
-        return self.comparison.low > 0.0 or self.comparison.high < 0.0
+        """Return whether interval and p-value both say that the runs differ."""
+        return self.comparison.is_beyond_chance
 
     def has_dropped(self, tolerance: float, *, beyond_chance: bool = False) -> bool:
         """Return whether the second run is worse by more than `tolerance`.
 
         Args:
             tolerance: Drop that is allowed, in the metric's own unit.
-            beyond_chance: Count only drops whose whole interval lies on the worse side.
+            beyond_chance: Count only drops that are beyond chance.
         """
         return self.gain < -tolerance and (self.is_beyond_chance or not beyond_chance)
 
@@ -56,7 +56,7 @@ class RunComparison:
     second: str
     tasks: tuple[TaskComparison, ...]
     macro: Comparison | None
-    """Of the unweighted mean over tasks; `None` where no metric can be averaged."""
+    """Of the unweighted mean over the shared tasks; `None` where no metric can be averaged."""
     only_first: tuple[str, ...]
     """Tasks that the second run lacks."""
     only_second: tuple[str, ...]
@@ -73,6 +73,7 @@ class RunComparison:
             "first": self.first,
             "second": self.second,
             "macro": None if self.macro is None else asdict(self.macro),
+            "macro_tasks": [item.task for item in self.tasks if item.higher_is_better],
             "worst_task": self.worst.task,
             "tasks": {
                 item.task: {

@@ -9,7 +9,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from pipeline.types import Json
 GENERAL_NAME = "general.json"
 _METRICS = ("acc_norm", "acc", "exact_match", "f1", "mcc")
 """The first that a benchmark has is shown."""
+_FILTERS = ("none", "strict-match")
+"""Ways to cut the answer out of a text; the first that a metric has is shown, else any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class GeneralScore:
 
     benchmark: str
     metric: str
+    """With the filter of the answers behind a comma, as lm-eval has it, where there is one."""
     value: float
     standard_error: float | None
     """`None` where lm-eval tells none."""
@@ -48,7 +51,7 @@ def run_general(
     adapter: Path | None = None,
     python: str = sys.executable,
     limit: int | None = None,
-) -> list[GeneralScore]:
+) -> tuple[list[GeneralScore], list[str]]:
     """Run benchmarks with lm-eval's HF backend, and write `general.json`.
 
     Args:
@@ -58,6 +61,9 @@ def run_general(
         adapter: PEFT folder on top of it.
         python: A Python that has lm-eval.
         limit: Rows per benchmark; `None` for all.
+
+    Returns:
+        The scores, and the benchmarks that have numbers of which none is known here.
 
     Raises:
         EvalError: lm-eval is not there (EVL081), or gave no results (EVL082).
@@ -76,41 +82,61 @@ def run_general(
             results = read_json(files[-1])
         except (OSError, ValueError) as error:
             raise _no_results("they are no JSON") from error
-    scores = read_scores(results)
+    scores, unread = read_scores(results)
     entries: dict[str, Json] = {score.benchmark: dict(asdict(score)) for score in scores}
     version = results.get("lm_eval_version") if isinstance(results, dict) else None
     write_json(folder / GENERAL_NAME, {"lm_eval_version": version, "benchmarks": entries})
-    return scores
+    return scores, unread
 
 
-def read_scores(results: Any) -> list[GeneralScore]:  # noqa: ANN401 - any JSON
-    """Return the numbers in a results file of lm-eval.
+def read_scores(results: Any) -> tuple[list[GeneralScore], list[str]]:  # noqa: ANN401 - any JSON
+    """Return the numbers in a results file of lm-eval, and the benchmarks without a known one.
 
     Raises:
         EvalError: There is none (EVL082).
     """
-    found = []
+    found: list[GeneralScore] = []
+    unread: list[str] = []
     try:
         for name, entry in results["results"].items():
-            metric = next((metric for metric in _METRICS if f"{metric},none" in entry), None)
-            if metric is None:
+            numbers = {key: value for key, value in entry.items() if _is_number(key, value)}
+            key = _shown_key([key for key, value in numbers.items() if math.isfinite(value)])
+            if key is None:
+                unread += [str(name)] if numbers else []
                 continue
-            error = entry.get(f"{metric}_stderr,none")
+            metric, _, filtered = key.partition(",")
+            error = entry.get(f"{metric}_stderr,{filtered}")
+            # Groups of benchmarks stand in `sample_len` only.
             counted = results.get("n-samples", {}).get(name, {})
+            num_rows = counted.get("effective", entry.get("sample_len", 0))
             found.append(
                 GeneralScore(
                     benchmark=str(name),
-                    metric=metric,
-                    value=float(entry[f"{metric},none"]),
+                    metric=metric if filtered == "none" else key,
+                    value=float(entry[key]),
                     standard_error=float(error) if isinstance(error, int | float) else None,
-                    num_rows=int(counted.get("effective", 0)),
+                    num_rows=int(num_rows),
                 )
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _no_results("they have another form") from error
     if not found:
         raise _no_results("no number in them is known here")
-    return [score for score in found if math.isfinite(score.value)]
+    return found, unread
+
+
+def _is_number(key: str, value: object) -> bool:
+    return "," in key and "_stderr," not in key and isinstance(value, int | float)
+
+
+def _shown_key(keys: Collection[str]) -> str | None:
+    """Return the `metric,filter` to show of those a benchmark has."""
+    for metric in _METRICS:
+        filters = sorted(key.partition(",")[2] for key in keys if key.startswith(f"{metric},"))
+        if filters:
+            preferred = [name for name in _FILTERS if name in filters]
+            return f"{metric},{[*preferred, *filters][0]}"
+    return None
 
 
 def find_general(folder: Path) -> list[GeneralScore]:

@@ -120,6 +120,8 @@ def evaluate(
     samples: list[Sample] = []
     with Journal(output_folder) as journal:
         if processes is not None:
+            # From here on the others know that the folder holds this evaluation.
+            processes.wait()
             _answer_share(runners, backend, journal, progress=progress, processes=processes)
             journal.read()
             progress = SilentProgress()
@@ -159,6 +161,8 @@ def answer_share(
     For the processes beside the one that calls `evaluate`; arguments as there.
     """
     runners = _runners(tasks, max_rows=max_rows, asking=asking or Asking(), seed=seed)
+    # Rank 0 checks the folder: answers of another model must not get into its evaluation.
+    processes.wait()
     with Journal(output_folder, rank=processes.rank) as journal:
         _answer_share(runners, backend, journal, progress=SilentProgress(), processes=processes)
 
@@ -189,6 +193,7 @@ def _answer_share(
         batches = backend.batches(prompts, max_new_tokens=limit)
         own = batches[(processes.rank - num_batches) % processes.world_size :: processes.world_size]
         num_batches += len(batches)
+        runner.tell_resumed(backend, batches, journal, progress)
         runner.answer(backend, own, journal, limit=limit, progress=progress)
     processes.wait()
 
@@ -241,11 +246,25 @@ class _TaskRunner:
             progress.advance(self.name, len(batch))
         return answers
 
+    def tell_resumed(
+        self,
+        backend: Backend,
+        batches: Sequence[Sequence[Prompt]],
+        journal: Journal,
+        progress: Progress,
+    ) -> None:
+        """Tell how many rows of the batches an earlier run has answered."""
+        asked = [
+            _missing(batch, journal, as_a_whole=backend.neighbours_matter) for batch in batches
+        ]
+        progress.resume(self.name, sum(map(len, batches)) - sum(map(len, asked)))
+
     def run(self, backend: Backend, journal: Journal, progress: Progress) -> TaskResult:
         started = time.monotonic()
         spec = self._task.spec
         prompts, limit = self.prompts(backend)
         batches = backend.batches(prompts, max_new_tokens=limit)
+        self.tell_resumed(backend, batches, journal, progress)
         answers = self.answer(backend, batches, journal, limit=limit, progress=progress)
         self.samples = [
             self._sample(place, prompt, answers[prompt.key]) for place, prompt in enumerate(prompts)
@@ -324,7 +343,10 @@ class _TaskRunner:
             if task.majority_answer is None
             else self._values(majority_pairs(self._rows, spec, task.majority_answer)),
             failures=Counter(failure.code for failure in failures if failure is not None),
-            num_cut_off=sum(sample.prediction.finish_reason == "length" for sample in self.samples),
+            num_cut_off=sum(
+                sample.prediction.finish_reason == "length" and not prompt.is_too_long
+                for sample, prompt in zip(self.samples, prompts, strict=True)
+            ),
             decoding={"requests": cast("Json", dict(kinds)), "max_new_tokens": limit},
             prompts_sha256=digest.hexdigest(),
             data_sha256=self.fingerprint,

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """What the harness tells while it works; one bar per task."""
 
+    def resume(self, task: str, count: int) -> None:
+        """Say that an earlier run has answered `count` rows of `task`; told before `start`."""
+        ...
+
     def start(self, task: str, total: int) -> None:
         """Say that `task` with `total` rows begins."""
         ...
@@ -28,6 +32,9 @@ class Progress(Protocol):
 
 class SilentProgress:
     """Shows nothing."""
+
+    def resume(self, task: str, count: int) -> None:
+        """Do nothing."""
 
     def start(self, task: str, total: int) -> None:
         """Do nothing."""
@@ -62,6 +69,7 @@ class RichProgress:
             console=console or Console(stderr=True),
         )
         self._ids: dict[str, TaskID] = {}
+        self.num_resumed = 0
 
     def __enter__(self) -> RichProgress:
         """Start drawing."""
@@ -76,6 +84,11 @@ class RichProgress:
     ) -> None:
         """Stop drawing; the bars stay on the screen."""
         self._bars.stop()
+
+    def resume(self, task: str, count: int) -> None:
+        """Count the rows of all tasks in `num_resumed`."""
+        del task
+        self.num_resumed += count
 
     def start(self, task: str, total: int) -> None:
         """Add a bar."""

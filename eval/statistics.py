@@ -23,6 +23,9 @@ Clusters = npt.NDArray[np.int64]
 NUM_DRAWS = 1000
 """Bootstrap draws: the standard error itself is then sure to about 2 %."""
 
+LEVEL = 0.05
+"""A difference is beyond chance where its p-value is below this."""
+
 MIN_DRAWS = 200
 """Draws where there are very many distinct rows: sure to about 5 %."""
 
@@ -44,8 +47,15 @@ class Comparison:
     """Lower end of the interval of the difference."""
     high: float
     p_value: float
-    """Two-sided: how often a difference this far from 0 comes out of rows alone."""
+    """Two-sided: how often a difference this far from 0 comes out of rows alone. Not below what
+    the exact sign test can give for as many rows (or sources) as differ: few rows that are drawn
+    again are always the same few."""
     num_rows: int
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Return whether interval and p-value both say that the difference is not 0."""
+        return (self.low > 0.0 or self.high < 0.0) and self.p_value < LEVEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,8 @@ class PairedDraws:
     comparison: Comparison
     differences: FloatArray
     """Difference under each draw."""
+    num_different: int
+    """Rows that differ between the systems, or sources with such a row."""
 
 
 def standard_error(metric: Metric, pairs: Pairs, spec: TaskSpec, *, seed: int = 0) -> float:
@@ -165,8 +177,19 @@ def paired_draws_of_features(
 
     first, second = (float(value[0]) for value in values(rows.sizes[None].astype(np.float64)))
     drawn_B = np.concatenate([np.subtract(*reversed(values(part))) for part in rows.draws(seed)])
-    comparison = _of_draws(first, second, drawn_B, num_rows=num_rows, confidence=confidence)
-    return PairedDraws(comparison=comparison, differences=drawn_B)
+    differs_N = (halves[0] != halves[1]).any(axis=1)
+    num_different = int(
+        differs_N.sum() if clusters_N is None else len(np.unique(clusters_N[differs_N]))
+    )
+    comparison = _of_draws(
+        first,
+        second,
+        drawn_B,
+        num_rows=num_rows,
+        num_different=num_different,
+        confidence=confidence,
+    )
+    return PairedDraws(comparison=comparison, differences=drawn_B, num_different=num_different)
 
 
 def compare_means(parts: Sequence[PairedDraws], *, confidence: float = 0.95) -> Comparison:
@@ -183,7 +206,14 @@ def compare_means(parts: Sequence[PairedDraws], *, confidence: float = 0.95) -> 
     first = sum(item.first for item in comparisons) / len(parts)
     second = sum(item.second for item in comparisons) / len(parts)
     num_rows = sum(item.num_rows for item in comparisons)
-    return _of_draws(first, second, drawn_B, num_rows=num_rows, confidence=confidence)
+    return _of_draws(
+        first,
+        second,
+        drawn_B,
+        num_rows=num_rows,
+        num_different=sum(part.num_different for part in parts),
+        confidence=confidence,
+    )
 
 
 def compare_scores(
@@ -213,20 +243,29 @@ def _error_of_mean(values_N: FloatArray, clusters_N: Clusters | None) -> float:
 
 
 def _of_draws(
-    first: float, second: float, drawn_B: FloatArray, *, num_rows: int, confidence: float
+    first: float,
+    second: float,
+    drawn_B: FloatArray,
+    *,
+    num_rows: int,
+    num_different: int,
+    confidence: float,
 ) -> Comparison:
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn_B, [tail, 1 - tail])
     difference = second - first
     # Draws scatter around the difference; moved to 0 they show what chance alone does.
     beyond = np.abs(drawn_B - difference) >= abs(difference) - 1e-12
+    p_value = float((beyond.sum() + 1) / (len(drawn_B) + 1))
+    # Of n rows that differ, all for the same system: twice one half to the power of n.
+    smallest = min(1.0, 2.0 ** (1 - num_different))
     return Comparison(
         first=first,
         second=second,
         difference=difference,
         low=float(low),
         high=float(high),
-        p_value=float((beyond.sum() + 1) / (len(drawn_B) + 1)),
+        p_value=max(p_value, smallest),
         num_rows=num_rows,
     )
 

@@ -84,7 +84,7 @@ def check_tasks(tasks: Sequence[EvalTask]) -> None:
 
     Raises:
         EvalError: No task (EVL010), the same task twice (EVL011), a task without rows (EVL012),
-            or metrics that do not fit (EVL001 to EVL003).
+            or metrics that do not fit (EVL001 to EVL004).
     """
     if not tasks:
         raise EvalError("EVL010", "there is no task to evaluate", hint="Name at least one task")

@@ -210,7 +210,7 @@ class Prediction:
     finish_reason: Literal["stop", "length", "choice", "given", "failed"] = "stop"
     """`failed`: there is no answer, for the reason in `failure`."""
     failure: str | None = None
-    """Short reason, e.g. `server_timeout`."""
+    """Short reason, e.g. `server_timeout`, or `no_answer` where a file has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

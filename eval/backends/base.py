@@ -31,7 +31,8 @@ class Prompt:
 
     request: Request
     sha256: str
-    """Of everything the backend reads: the prompt's token ids, and those of the choices."""
+    """Of everything that decides the answer: the prompt's token ids, those of the choices, and the
+    limit of an answer that is written."""
     input_ids: npt.NDArray[np.int32]
     """Shape `[T]`; empty for backends that read no tokens, and for prompts that are too long."""
     choice_ids: tuple[tuple[int, ...], ...] = ()

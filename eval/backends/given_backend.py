@@ -22,7 +22,8 @@ _BATCH_ROWS = 4096
 class GivenBackend:
     """A `Backend` that looks answers up by key.
 
-    A key without an answer gets the empty answer, which counts as a failure: no row is dropped.
+    A key without an answer is a failure, `no_answer`, and counts as wrong: no row is dropped. A
+    given empty text is an answer, which is right where the task's metric says so.
     """
 
     neighbours_matter = False
@@ -78,7 +79,9 @@ class GivenBackend:
         return [self._prediction(prompt) for prompt in batch]
 
     def _prediction(self, prompt: Prompt) -> Prediction:
-        text = self._answers.get(prompt.key, "")
+        text = self._answers.get(prompt.key)
+        if text is None:
+            return Prediction(key=prompt.key, text="", finish_reason="failed", failure="no_answer")
         return Prediction(key=prompt.key, text=text, finish_reason="given")
 
 

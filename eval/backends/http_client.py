@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import socket
 import ssl
 import threading
@@ -32,7 +33,15 @@ MAX_RESPONSE_BYTES = 16 * 2**20
 _CHUNK = 65_536
 _MAX_WAIT_SECONDS = 60.0
 _REPEATED = frozenset({"server_unreachable", "server_timeout", "server_error"})
-_BROKEN = (http.client.HTTPException, ConnectionError, ssl.SSLError, socket.gaierror, OSError)
+_BROKEN = (
+    http.client.HTTPException,
+    ConnectionError,
+    ssl.SSLError,
+    socket.gaierror,
+    OSError,
+    # A host name that is none.
+    UnicodeError,
+)
 
 
 class ServerFailure(Exception):
@@ -78,21 +87,36 @@ class JsonClient:
             sleep: Waits between attempts.
 
         Raises:
-            EvalError: The address is none, or holds a name or password (EVL070).
+            EvalError: The address is none, or holds a name or password (EVL070), or the key
+                cannot be sent (EVL073).
         """
-        parts = urlsplit(base_url.rstrip("/"))
+        try:
+            parts = urlsplit(base_url.rstrip("/"))
+        except ValueError:
+            # What was raised holds the address, and so what may be a password in it.
+            raise _bad_address(_without_secrets(base_url), "the host cannot be read") from None
         try:
             self._host, self._port = parts.hostname, parts.port
-        except ValueError as error:
-            raise _bad_address(base_url, "the port is no number") from error
+        except ValueError:
+            raise _bad_address(_without_secrets(base_url), "the port is no number") from None
         if parts.scheme not in {"http", "https"} or not self._host:
-            raise _bad_address(base_url, "not an http or https address")
+            raise _bad_address(_without_secrets(base_url), "not an http or https address")
+        if not _is_plain(parts.path) or " " in parts.path:
+            raise _bad_address(_without_secrets(base_url), "only ASCII without blanks is a path")
         if parts.username is not None or parts.password is not None or parts.query:
             # The address itself would put the secret into messages.
             raise _bad_address(f"{parts.scheme}://{self._host}", "no user, password or query here")
         self._is_secure = parts.scheme == "https"
         self._path = parts.path
-        self._api_key = api_key
+        # Keys out of files often end in a line feed.
+        self._api_key = (api_key or "").strip()
+        if not _is_plain(self._api_key):
+            raise EvalError(
+                "EVL073",
+                "the server's key holds characters that cannot be sent, e.g. a line feed",
+                where="OPENAI_API_KEY",
+                hint="Set it anew, as one line of ASCII characters",
+            )
         self._patience = patience or Patience()
         self._sleep = sleep
         self._local = threading.local()
@@ -184,7 +208,9 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
 
 
 def _http_failure(response: http.client.HTTPResponse, content: bytes) -> ServerFailure:
-    excerpt = " ".join(content[:200].decode("utf-8", "replace").split())
+    words = " ".join(content[:200].decode("utf-8", "replace").split())
+    # It goes to a terminal, which must not obey a server.
+    excerpt = "".join(sign if sign.isprintable() else "\ufffd" for sign in words)
     again = response.status == http.HTTPStatus.TOO_MANY_REQUESTS or response.status >= 500
     failure = ServerFailure(
         "server_error" if again else "server_refused",
@@ -205,6 +231,15 @@ def _object(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ServerFailure("server_garbage", "the answer is no JSON object")
     return value
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _without_secrets(url: str) -> str:
+    """Return an address without user, password and query, also where it cannot be parsed."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", url).partition("?")[0]
 
 
 def _bad_address(shown: str, reason: str) -> EvalError:

@@ -57,7 +57,8 @@ class PromptBuilder:
             block = requests[start : start + _BLOCK]
             ids = self._prompt_ids([request.conversation for request in block], budget)
             prompts.extend(
-                self._prompt(request, part) for request, part in zip(block, ids, strict=True)
+                self._prompt(request, part, max_new_tokens)
+                for request, part in zip(block, ids, strict=True)
             )
         return prompts
 
@@ -76,7 +77,7 @@ class PromptBuilder:
             *self._prompt_ids(conversations[middle:], budget),
         ]
 
-    def _prompt(self, request: Request, ids: list[int] | None) -> Prompt:
+    def _prompt(self, request: Request, ids: list[int] | None, max_new_tokens: int) -> Prompt:
         input_ids = np.asarray(ids or [], dtype=np.int32)
         if ids is not None and not ids:
             raise EvalError(
@@ -88,6 +89,9 @@ class PromptBuilder:
         choices = self._choices(request) if request.choices else ()
         digest = hashlib.sha256(input_ids.tobytes())
         digest.update(json.dumps(choices).encode())
+        if request.kind == "generate":
+            # An answer that another limit cut off must not be taken for one of this limit.
+            digest.update(json.dumps({"max_new_tokens": max_new_tokens}).encode())
         return Prompt(
             request=request,
             sha256=digest.hexdigest(),

@@ -122,6 +122,9 @@ def read_conversations(root: Path, model: str) -> dict[str, dict[str, list[list[
 def results_of_samples(samples: Path, data: BfclData, *, use_calls: bool) -> Results:
     """Return the answers of an evaluated run as results, by the ids of the benchmark.
 
+    Rows that have no answer are left out: as an empty text they would abstain, which is right
+    where no function fits, while the run counts them as wrong.
+
     Args:
         samples: `samples.jsonl` of a run that evaluated `bfcl/<category>` tasks.
         data: The benchmark; row n of a task is its n-th question.
@@ -146,6 +149,9 @@ def results_of_samples(samples: Path, data: BfclData, *, use_calls: bool) -> Res
                 where=f"{samples}:{number}",
                 hint="Export a run on the benchmark's own data, with the same --data-root",
             )
+        if row.get("finish_reason") == "failed" or row.get("failure") == "prompt_too_long":
+            results.setdefault(category, {})
+            continue
         calls = row.get("parsed")
         text = json.dumps(calls) if use_calls and isinstance(calls, list) else str(row["output"])
         results.setdefault(category, {})[ids[index]] = text

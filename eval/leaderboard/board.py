@@ -11,6 +11,7 @@ from typing import Any, Literal
 from eval.metrics import METRICS
 from eval.results import read_results, without_local_folders
 from pipeline.errors import EvalError
+from pipeline.files import sha256_of_json
 from pipeline.types import Json
 
 RunKind = Literal["majority", "base", "adapter", "given"]
@@ -267,13 +268,17 @@ def _majority_run(
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs without repeats of the same weights on the same rows and prompts."""
+    """Return the runs without repeats of the same weights, rows, prompts and decoding."""
     seen: set[tuple[object, ...]] = set()
     kept = []
     for run in runs:
-        rows = tuple(sorted((task, entry["prompts_sha256"]) for task, entry in run.entries.items()))
+        asked: dict[str, Json] = {
+            task: [entry["prompts_sha256"], entry.get("decoding")]
+            for task, entry in run.entries.items()
+        }
+        how = sha256_of_json({"tasks": asked, "both_strands": run.about.get("both_strands")})
         weights = run.about.get("weights_sha256") or run.about.get("answers_sha256") or id(run)
-        key = (weights, rows)
+        key = (weights, how)
         if key not in seen:
             seen.add(key)
             kept.append(run)

@@ -23,12 +23,16 @@ class Differences:
     """By name, in the order of the leaderboard."""
 
     def of(self, run: str, task: str | None) -> Comparison | None:
-        """Return what a run gains on a task, or in the mean over all; `None`: not compared."""
+        """Return what a run gains on a task, or in the mean over all; `None`: not compared.
+
+        Where one of the two runs lacks tasks of the other there is no difference of means: that
+        of the tasks they share would stand under a mean over others.
+        """
         found = self.runs.get(run)
         if found is None:
             return None
         if task is None:
-            return found.macro
+            return None if found.only_first or found.only_second else found.macro
         return next((item.comparison for item in found.tasks if item.task == task), None)
 
     def to_json(self) -> dict[str, Json]:

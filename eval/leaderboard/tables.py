@@ -52,7 +52,10 @@ def leaderboard_table(board: Leaderboard, differences: Differences | None = None
 
 
 def leaderboard_csv(board: Leaderboard) -> str:
-    """Return one row per run: means first, then value, error, rows and failures per task."""
+    """Return one row per run: means first, then five facts per task.
+
+    They are value, error, rows, failures, and whether the value can be compared.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     header = ["run", "kind", "model", "adapter", "data", "macro_mean", "macro_standard_error"]
@@ -60,7 +63,8 @@ def leaderboard_csv(board: Leaderboard) -> str:
         header += [f"{family}/mean", f"{family}/mean_standard_error"]
     for column in board.columns:
         name = f"{column.task}/{column.metric}"
-        header += [name, f"{name}_standard_error", f"{name}_num_rows", f"{name}_num_failures"]
+        facts = ("standard_error", "num_rows", "num_failures", "is_comparable")
+        header += [name, *(f"{name}_{fact}" for fact in facts)]
     writer.writerow([_safe(name) for name in header])
     for run in board.runs:
         writer.writerow(_csv_row(board, run))
@@ -76,16 +80,17 @@ def _csv_row(board: Leaderboard, run: Run) -> list[str]:
         row += ["", ""] if mean is None else [repr(mean.value), repr(mean.standard_error)]
     for column in board.columns:
         cell = run.cells.get(column.task)
-        row += ["", "", "", ""] if cell is None else _numbers(cell)
+        row += [""] * 5 if cell is None else _facts(cell)
     return row
 
 
-def _numbers(cell: Cell) -> list[str]:
+def _facts(cell: Cell) -> list[str]:
     return [
         repr(cell.value),
         repr(cell.standard_error),
         str(cell.num_rows),
         str(cell.num_failures),
+        str(cell.is_comparable).lower(),
     ]
 
 
@@ -126,5 +131,5 @@ def _mean_text(board: Leaderboard, run: Run, differences: Differences | None) ->
 
 def _append_difference(text: Text, item: Comparison | None, column: Column | None) -> None:
     if item is not None:
-        is_sure = item.low > 0.0 or item.high < 0.0
-        text.append(f"\n{difference_text(item, column)}", style="bold" if is_sure else "dim")
+        style = "bold" if item.is_beyond_chance else "dim"
+        text.append(f"\n{difference_text(item, column)}", style=style)

@@ -75,8 +75,8 @@ def metrics_of(spec: TaskSpec) -> Sequence[Metric]:
     """Return the metrics of a task, the headline metric first.
 
     Raises:
-        EvalError: The task has no metric (EVL001), one of unknown name (EVL002), or one that
-            cannot score its answers (EVL003).
+        EvalError: The task has no metric (EVL001), one of unknown name (EVL002), one that
+            cannot score its answers (EVL003), or one that lacks a setting (EVL004).
     """
     errors = []
     if not spec.metrics:
@@ -102,6 +102,16 @@ def metrics_of(spec: TaskSpec) -> Sequence[Metric]:
                     f"metric {name!r} cannot score answers that are {shape}",
                     where=spec.id,
                     hint=f"Allowed: {fitting}",
+                )
+            )
+        elif lacking := [key for key in METRICS[name].needs_settings if key not in spec.settings]:
+            errors.append(
+                EvalError(
+                    "EVL004",
+                    f"metric {name!r} needs the task's {' and '.join(lacking)}: without both ends "
+                    "of the scale an unreadable answer has no error",
+                    where=spec.id,
+                    hint="Name minimum and maximum in the annotation, or take spearman or pearson",
                 )
             )
     raise_all(errors)

@@ -104,5 +104,6 @@ MEAN_ABSOLUTE_ERROR = Metric(
     row=_error,
     failure=_worst_error,
     higher_is_better=False,
+    needs_settings=("minimum", "maximum"),
 )
-"""Mean distance from the target, in units of the target."""
+"""Mean distance from the target, in units of the target; the ends of the scale must be known."""

@@ -89,7 +89,7 @@ def _calls(text: str, example: TaskExample, _spec: TaskSpec) -> Json | ParseFail
     """Return the calls; those of functions outside of the row's library are marked `unknown`."""
     calls = parse_call_list(text)
     functions = example.inputs.get("functions")
-    if isinstance(calls, ParseFailure) or not functions:
+    if isinstance(calls, ParseFailure) or functions is None:
         return calls
     known = {function["name"] for function in cast("list[dict[str, Json]]", functions)}
     return [

@@ -87,9 +87,15 @@ def write_result_files(
     """
     from eval.bfcl.result_files import results_of_samples, write_results
 
-    results = results_of_samples(samples, _data(context), use_calls=not raw)
+    data = _data(context)
+    results = results_of_samples(samples, data, use_calls=not raw)
     for path in write_results(out, model, results):
         stdout.print(str(path), soft_wrap=True)
+    missing = sum(len(data.entries(name)) - len(rows) for name, rows in results.items())
+    if missing:
+        stderr.print(
+            f"{missing} rows have no answer and are left out; they count as wrong", soft_wrap=True
+        )
 
 
 @app.command(name="score")
@@ -308,16 +314,18 @@ def print_benchmark_row(folder: Path) -> None:
     Args:
         folder: Folder of the results.
     """
+    from eval.bfcl.categories import CATEGORIES
     from eval.results import read_results
 
     results = read_results(folder)
     if results["data_root_kind"] == "embedded":
         return
-    tasks = results["tasks"]
+    # A user's own task may have the benchmark's checker too, but is none of its categories.
     rows = {
-        name.rpartition("/")[2]: task
-        for name, task in tasks.items()
+        category: task
+        for name, task in results["tasks"].items()
         if task["settings"].get("checker") == "bfcl"
+        and (category := name.rpartition("/")[2]) in CATEGORIES
     }
     if rows:
         accuracies = {
@@ -347,10 +355,11 @@ def _print_row(accuracies: Mapping[str, float], num_rows: Mapping[str, int] | No
         shown = str(all_rows) if counts[name] == all_rows else f"{counts[name]} of {all_rows}"
         table.add_row(name, shown, f"{value:.2%}", "", "")
     table.add_section()
-    for name, section in section_scores(accuracies).items():
+    sections = section_scores(accuracies, counts)
+    for name, section in sections.items():
         weight = f"{SECTION_WEIGHTS[name]:.0%}" if name in SECTION_WEIGHTS else ""
         missing = ", ".join(section.missing) if name != "overall" else ""
         table.add_row(name, "", f"{section.accuracy:.2%}", weight, missing)
     stdout.print(table)
-    if section_scores(accuracies)["overall"].missing:
+    if sections["overall"].missing:
         stdout.print("Categories that were not run count as 0, as on the leaderboard.")

@@ -38,7 +38,10 @@ def compare(
         ),
     ] = None,
     beyond_chance: Annotated[
-        bool, typer.Option(help="The gate counts only drops whose 95 % interval excludes 0.")
+        bool,
+        typer.Option(
+            help="The gate counts only drops with a 95 % interval without 0 and p below 0.05."
+        ),
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the comparison to this file.")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 API_KEY_VARIABLE = "OPENAI_API_KEY"
 """Environment variable with the key, where the server wants one; no option takes a key."""
 
+DEFAULT_CONCURRENCY = 16
+DEFAULT_TIMEOUT_SECONDS = 120.0
+DEFAULT_ATTEMPTS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
@@ -32,23 +36,45 @@ def is_server(model: str | None) -> bool:
     return model is not None and model.startswith(("http://", "https://"))
 
 
-def check_server_options(
-    model: str | None, served_model: str | None, tokenizer: str | None
-) -> None:
-    """Refuse options of a server where the model is none.
+def read_server_options(
+    model: str | None,
+    *,
+    served_model: str | None,
+    tokenizer: str | None,
+    concurrency: int | None,
+    timeout: float | None,
+    attempts: int | None,
+) -> ServerOptions | None:
+    """Return how a server is asked, or `None` where the model is none; `None`: not given.
 
     Raises:
-        EvalError: One is given (CLI021).
+        EvalError: An option of a server is given without one (CLI021).
     """
-    given = {"--served-model": served_model, "--tokenizer": tokenizer}
+    if model is not None and is_server(model):
+        return ServerOptions(
+            base_url=model,
+            served_model=served_model,
+            tokenizer=tokenizer,
+            concurrency=concurrency or DEFAULT_CONCURRENCY,
+            timeout_seconds=timeout or DEFAULT_TIMEOUT_SECONDS,
+            num_attempts=attempts or DEFAULT_ATTEMPTS,
+        )
+    given = {
+        "--served-model": served_model,
+        "--tokenizer": tokenizer,
+        "--concurrency": concurrency,
+        "--timeout": timeout,
+        "--attempts": attempts,
+    }
     for option, value in given.items():
-        if value is not None and not is_server(model):
+        if value is not None:
             raise EvalError(
                 "CLI021",
                 "only a server takes this option",
                 where=option,
                 hint="Give the server's address as MODEL, e.g. http://localhost:8000/v1",
             )
+    return None
 
 
 def request_kind(request: str, options: ServerOptions) -> str:

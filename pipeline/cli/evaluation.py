@@ -14,8 +14,8 @@ from pipeline.cli.backends import model_backends
 from pipeline.cli.eval_server import (
     ServerOptions,
     build_server_backend,
-    check_server_options,
     is_server,
+    read_server_options,
     request_kind,
 )
 from pipeline.cli.report import show_leaderboard
@@ -94,9 +94,13 @@ def evaluate_model(
     tokenizer: Annotated[
         str | None, typer.Option(help="Server: folder or hub id, for likelihoods of choices.")
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Server: requests at a time.")] = 16,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Server: seconds per attempt.")] = 120.0,
-    attempts: Annotated[int, typer.Option(min=1, help="Server: attempts per request.")] = 5,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Server: requests at a time, usually 16.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Server: seconds per attempt, usually 120.")
+    ] = None,
+    attempts: Annotated[int | None, typer.Option(min=1, help="Server: tries, usually 5.")] = None,
 ) -> None:
     """Evaluate a model, or what a recipe trained, and print the leaderboard.
 
@@ -115,27 +119,22 @@ def evaluate_model(
     from pipeline.process_group import group_left
 
     quiet_libraries()
-    check_server_options(model, served_model, tokenizer)
+    server = read_server_options(
+        model,
+        served_model=served_model,
+        tokenizer=tokenizer,
+        concurrency=concurrency,
+        timeout=timeout,
+        attempts=attempts,
+    )
     options: dict[str, object] = {"tasks": tasks, "adapter": adapter, "split": split, "out": out}
     options |= {"max-rows": max_rows, "request": request, "style": style}
     launch = find_launch()
     job = launch.first_process_first(
         lambda: _job(context, model, recipe, overrides=list(overrides or []), options=options)
     )
-    if is_server(model) and recipe is None:
-        job = replace(
-            job,
-            server=ServerOptions(
-                base_url=str(model),
-                served_model=served_model,
-                tokenizer=tokenizer,
-                concurrency=concurrency,
-                timeout_seconds=timeout,
-                num_attempts=attempts,
-            ),
-        )
     with group_left():
-        _run(job, launch)
+        _run(job if recipe is not None else replace(job, server=server), launch)
 
 
 def _job(
@@ -374,6 +373,10 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
 
     backend = _on_both_strands(job, backend)
     folder = job.folder / name
+    shown = name if job.folder.name == "eval" else job.model
+    if job.server is not None:
+        # The address is no name, and only its fingerprint is written down.
+        shown = str(backend.describe()["model"])
     request = job.request if job.server is None else request_kind(job.request, job.server)
     asking = Asking(
         request=cast("RequestChoice", request),
@@ -398,12 +401,19 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
             backend,
             job.tasks,
             output_folder=folder,
-            name=name if job.folder.name == "eval" else job.model,
+            name=shown,
             data_root_kind=job.kind,
             max_rows=job.max_rows,
             asking=asking,
             progress=progress,
             processes=processes,
+        )
+    if progress.num_resumed:
+        stderr.print(
+            f"{progress.num_resumed:,} answers were taken over from {folder}; to ask anew, delete "
+            "it or choose another --out",
+            markup=False,
+            soft_wrap=True,
         )
     return folder
 
@@ -411,7 +421,7 @@ def _evaluate(job: Job, backend: Backend, name: str, launch: Launch) -> Path:
 def score(
     context: typer.Context,
     *,
-    task: Annotated[str, typer.Argument(help="Task id, see `taskloom list`.")],
+    task: Annotated[str, typer.Argument(help="Task id, see `taskloom list`; or `bfcl`.")],
     predictions: Annotated[Path, typer.Argument(help="JSON lines of {key, text}.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
@@ -428,14 +438,14 @@ def score(
 
     settings = settings_of(context)
     data_root = resolve_data_root(settings.data_root)
-    (eval_task,) = build_eval_tasks(
+    tasks = build_eval_tasks(
         catalogue_of(settings), [task], split=split_of(split), data_root=data_root
     )
-    keys = [example.key for example in eval_task.examples]
+    keys = [example.key for one in tasks for example in one.examples]
     folder = out or RUNS_FOLDER / f"score-{task.replace('/', '-')}-{predictions.stem}"
     evaluate(
         load_given_answers(predictions, keys),
-        [eval_task],
+        tasks,
         output_folder=folder,
         name=predictions.name,
         data_root_kind=data_root_kind(settings.data_root, data_root),

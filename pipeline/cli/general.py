@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.compare import find_results_folder
-from pipeline.cli.shared import stdout
+from pipeline.cli.shared import stderr, stdout
 
 
 def general(
@@ -30,7 +30,7 @@ def general(
     from eval.general import run_general
 
     names = [name.strip() for name in benchmarks.split(",") if name.strip()]
-    scores = run_general(
+    scores, unread = run_general(
         names,
         find_results_folder(run),
         model=model,
@@ -40,3 +40,9 @@ def general(
     )
     for score in scores:
         stdout.print(f"{score.benchmark} {score.metric}: {score}", markup=False)
+    if unread:
+        stderr.print(
+            f"no number known here, so not in the report: {', '.join(unread)}",
+            markup=False,
+            soft_wrap=True,
+        )

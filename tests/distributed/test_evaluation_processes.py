@@ -134,3 +134,12 @@ def test_a_process_that_cannot_write_its_answers_is_heard_and_nobody_waits(place
     told = ended(place, folder.name)
     assert told.count("[OUT001]") == 1
     assert not (folder / "base" / "results.json").exists()
+
+
+def test_a_folder_of_another_evaluation_is_refused_before_any_process_answers(place):
+    folder = place / "another" / "base"
+    folder.mkdir(parents=True)
+    (folder / "evaluation.json").write_text('{"seed": 1}')
+    told = ended(place, "another")
+    assert told.count("[EVL024]") == 1
+    assert [path.name for path in folder.iterdir()] == ["evaluation.json"]

@@ -280,6 +280,20 @@ def test_rows_per_batch_and_padding_side_change_fewer_than_one_answer_in_a_thous
         assert sum(first[key] != other[key] for key in first) < len(first) / 1000
 
 
+def test_answers_of_another_limit_are_asked_again(tmp_path):
+    (task,) = make_tasks()[2:]
+    lengths = []
+    for limit in (2, 6):
+        result = evaluate(
+            make_backend(),
+            [replace(task, max_new_tokens=limit)],
+            output_folder=tmp_path / "run",
+        )
+        assert result.tasks[0].decoding["max_new_tokens"] == limit
+        lengths.append(sum(len(row["output"]) for row in read_samples(tmp_path / "run")))
+    assert lengths[0] < lengths[1]
+
+
 def test_another_evaluation_in_the_same_folder_is_refused(whole_run):
     with pytest.raises(EvalError) as caught:
         evaluate(
@@ -365,7 +379,7 @@ def test_oracle_answers_are_all_right_and_missing_ones_all_wrong(tmp_path):
     path.write_text("\n".join(lines[:-1]))
     most = evaluate(load_given_answers(path, keys), tasks, output_folder=tmp_path / "most")
     assert most.flat()["two/calls/call_exact_match"] == 4 / 5
-    assert dict(most.tasks[2].failures) == {"empty": 1}
+    assert dict(most.tasks[2].failures) == {"no_answer": 1}
     nothing = evaluate(GivenBackend({}, name="none"), tasks, output_folder=tmp_path / "none")
     assert set(nothing.flat().values()) == {0.0}
     assert [sum(task.failures.values()) for task in nothing.tasks] == [24, 12, 5]

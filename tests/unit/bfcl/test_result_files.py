@@ -101,6 +101,16 @@ def test_samples_become_results_by_the_ids_of_the_benchmark(tmp_path, data_root)
     }
 
 
+def test_rows_without_an_answer_are_no_results(tmp_path, data_root):
+    lost = {"finish_reason": "failed", "failure": "server_timeout"}
+    long = {"finish_reason": "length", "failure": "prompt_too_long"}
+    cut = {"finish_reason": "length", "failure": "malformed_calls"}
+    rows = [sample(n, "", None) | facts for n, facts in enumerate((lost, long, cut))]
+    samples = write_samples(tmp_path / "samples.jsonl", rows)
+    found = results_of_samples(samples, BfclData(data_root), use_calls=True)
+    assert found == {"simple_python": {"simple_python_2": ""}}
+
+
 @pytest.mark.parametrize(
     "rows", [[sample(9, "x")], [sample(0, "x", task="other")], [{"task": 1}], ["text"]]
 )

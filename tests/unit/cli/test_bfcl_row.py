@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from eval.bfcl.aggregate import section_scores
 from eval.bfcl.categories import SCORED_CATEGORIES
 from eval.results import RESULTS_NAME, SCHEMA_VERSION
 from pipeline.annotations.catalogue import load_catalogue
@@ -56,4 +57,19 @@ def test_a_run_without_categories_prints_nothing(tmp_path):
 
 def test_generated_rows_are_no_benchmark(tmp_path):
     write_results(tmp_path, [("bfcl/multiple", "bfcl", 0.5, 200)], kind="embedded")
+    assert printed(tmp_path) == ""
+
+
+def test_the_row_weighs_categories_by_the_rows_that_were_run(tmp_path):
+    tasks = [("bfcl/live_simple", "bfcl", 1.0, 100), ("bfcl/live_multiple", "bfcl", 0.0, 100)]
+    write_results(tmp_path, tasks)
+    accuracies = {"live_simple": 1.0, "live_multiple": 0.0}
+    wanted = section_scores(accuracies, dict.fromkeys(accuracies, 100))["live"].accuracy
+    assert wanted != section_scores(accuracies)["live"].accuracy
+    (line,) = [line for line in printed(tmp_path).splitlines() if " live " in line]
+    assert f"{wanted:.2%}" in line
+
+
+def test_a_users_own_task_with_the_benchmarks_checker_is_no_category(tmp_path):
+    write_results(tmp_path, [("mine/calls", "bfcl", 0.5, 10)])
     assert printed(tmp_path) == ""

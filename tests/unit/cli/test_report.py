@@ -95,3 +95,22 @@ def test_mistakes_are_told_in_one_line(runs, monkeypatch, arguments, code):
     assert caught.value.code == code
     assert "\n" not in str(caught.value)
     assert not (runs / "out").exists()
+
+
+def change(folder, **facts):
+    path = folder / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def test_a_joined_run_is_transductive_where_any_part_is(runs):
+    change(runs / "single" / "second", transductive=True)
+    parts = [runs / "single" / name for name in ("first", "second")]
+    assert read_results(join_results(parts, runs / "joined", name="single"))["transductive"]
+
+
+def test_generated_rows_are_not_joined_to_public_ones(runs):
+    change(runs / "single" / "second", data_root_kind="embedded")
+    parts = [runs / "single" / name for name in ("first", "second")]
+    with pytest.raises(EvalError, match=r"embedded.*EVL027"):
+        join_results(parts, runs / "joined", name="single")
+    assert not (runs / "joined").exists()

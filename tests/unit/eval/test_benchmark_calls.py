@@ -108,3 +108,38 @@ def test_unparsable_answers_are_counted_beside_their_official_verdict(tmp_path):
     assert result.tasks[0].metrics["call_ast_accuracy"].value == 1.0
     assert dict(result.tasks[0].failures) == {"malformed_calls": 4}
     assert all(json.dumps(sample) for sample in read_samples(tmp_path / "run"))
+
+
+def test_a_row_that_a_file_lacks_is_wrong_and_a_given_empty_text_abstains(tmp_path):
+    task = EvalTask(spec=SPEC, examples=[row("irrelevance", index) for index in range(4)])
+    answers = {task.examples[0].key: ""}
+    result = evaluate(GivenBackend(answers, name="x"), [task], output_folder=tmp_path / "run")
+    assert result.tasks[0].metrics["call_ast_accuracy"].value == 0.25
+    assert dict(result.tasks[0].failures) == {"empty": 1, "no_answer": 3}
+
+
+GOOD_BLOCK = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_right"),
+    [
+        (f'{GOOD_BLOCK}\n<tool_call>\n{{"name": "add", "argu', True),
+        (f"<tool_call>\n{{broken\n</tool_call>\n{GOOD_BLOCK}", True),
+        (f"Sure.\n{GOOD_BLOCK}\nDone.", True),
+        (f"{GOOD_BLOCK}\n{GOOD_BLOCK}", False),
+        ("<tool_call>\n{broken\n</tool_call>", False),
+        ('<tool_call>\n{"name": 5, "arguments": {}}\n</tool_call>', False),
+        ('<tool_call>\n{"name": [], "arguments": {}}\n</tool_call>', False),
+        ('<tool_call>\n{"name": "add", "arguments": {"a": NaN}}\n</tool_call>', False),
+        ('<tool_call>\n{"name": "add", "arguments": 1}\n</tool_call>', False),
+    ],
+)
+def test_blocks_that_cannot_be_read_are_left_out_as_officially(text, is_right):
+    assert verdict(text) == float(is_right)
+
+
+def test_blocks_of_which_none_can_be_read_are_no_call_and_counted_as_unreadable():
+    text = "<tool_call>\n{broken\n</tool_call>"
+    assert verdict(text, "irrelevance") == 1.0
+    assert isinstance(parse_answer(text, row("irrelevance"), SPEC), ParseFailure)

@@ -8,6 +8,7 @@ import pytest
 
 from eval.compare import TaskComparison, compare_runs
 from eval.environment import describe_environment
+from eval.experts import compare_with_experts
 from eval.results import (
     prompt_excerpt,
     read_results,
@@ -141,14 +142,14 @@ def test_tasks_of_one_run_only_are_told(tmp_path):
 
 
 def test_a_drop_within_chance_does_not_fail_the_gate():
-    def dropped(difference, low, high, *, higher_is_better=True, beyond_chance=True):
+    def dropped(difference, low, high, *, higher_is_better=True, beyond_chance=True, p_value=0.01):
         comparison = Comparison(
             first=0.5,
             second=0.5 + difference,
             difference=difference,
             low=low,
             high=high,
-            p_value=0.5,
+            p_value=p_value,
             num_rows=100,
         )
         return TaskComparison(
@@ -156,6 +157,7 @@ def test_a_drop_within_chance_does_not_fail_the_gate():
         ).has_dropped(0.01, beyond_chance=beyond_chance)
 
     assert dropped(-0.1, -0.15, -0.05)
+    assert not dropped(-0.1, -0.15, -0.05, p_value=0.06)
     assert not dropped(-0.1, -0.25, 0.05)
     assert dropped(-0.1, -0.25, 0.05, beyond_chance=False)
     assert not dropped(-0.005, -0.006, -0.004, beyond_chance=False)
@@ -201,3 +203,14 @@ def test_the_environment_names_versions_but_no_machine():
     text = json.dumps(facts)
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text
+
+
+def test_three_rows_are_no_negative_transfer(tmp_path):
+    expert = write_run(tmp_path / "expert", ["a"] * 3)
+    mixed = write_run(tmp_path / "mixed", ["b"] * 3)
+    found = compare_with_experts(mixed, {"t": expert})
+    assert found.tasks[0].gain == -1.0
+    assert found.negative_transfer == ()
+    expert = write_run(tmp_path / "large expert", ["a"] * 30)
+    mixed = write_run(tmp_path / "large mixed", ["b"] * 30)
+    assert compare_with_experts(mixed, {"t": expert}).negative_transfer == ("t",)

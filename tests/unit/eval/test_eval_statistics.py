@@ -7,7 +7,9 @@ from scipy import stats
 from eval.metrics import METRICS
 from eval.statistics import (
     compare,
+    compare_means,
     compare_scores,
+    paired_draws,
     standard_error,
     standard_error_of_features,
 )
@@ -168,3 +170,34 @@ def test_a_paired_interval_of_copied_rows_is_as_wide_as_that_of_the_rows():
     clusters = np.repeat(np.arange(150), 4)
     clustered = compare(metric, *copied, SPEC, clusters_N=clusters)
     assert clustered.high - clustered.low == pytest.approx(alone.high - alone.low, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("num_better", "num_rows", "is_beyond"),
+    [(1, 1, False), (3, 3, False), (4, 20, False), (5, 20, False), (8, 20, True), (1, 500, False)],
+)
+def test_few_rows_show_no_more_than_the_exact_sign_test(num_better, num_rows, is_beyond):
+    first = [0.0] * num_rows
+    second = [1.0] * num_better + [0.0] * (num_rows - num_better)
+    result = compare_scores(first, second)
+    assert result.p_value >= stats.binomtest(num_better, num_better).pvalue
+    assert result.is_beyond_chance is is_beyond
+
+
+def test_differences_of_few_sources_show_no_more_than_their_number():
+    pairs = [("b", "a")] * 30, [("a", "a")] * 30
+    metric = METRICS["accuracy"]
+    clusters = np.repeat(np.arange(3), 10)
+    alone = compare(metric, *pairs, SPEC)
+    clustered = compare(metric, *pairs, SPEC, clusters_N=clusters)
+    assert (alone.is_beyond_chance, clustered.is_beyond_chance) == (True, False)
+    assert clustered.p_value == pytest.approx(0.25)
+
+
+def test_the_mean_of_tasks_counts_the_rows_of_all():
+    pairs = [("b", "a")] * 4, [("a", "a")] * 4
+    draws = [paired_draws(METRICS["accuracy"], *pairs, SPEC, seed=seed) for seed in range(3)]
+    assert not any(part.comparison.is_beyond_chance for part in draws)
+    mean = compare_means(draws)
+    assert mean.is_beyond_chance
+    assert 2.0**-11 <= mean.p_value < 0.01

@@ -194,6 +194,16 @@ def test_metrics_that_do_not_fit_name_those_that_do():
     assert "accuracy, macro_f1, mcc" in str(unfit.value)
 
 
+@pytest.mark.parametrize("settings", [{}, {"minimum": 0}, {"maximum": 5}])
+def test_an_error_needs_both_ends_of_the_scale(settings):
+    spec = spec_of("regression", ("pearson", "mean_absolute_error"), None, **settings)
+    with pytest.raises(EvalError, match=r"minimum|maximum") as caught:
+        metrics_of(spec)
+    assert caught.value.code == "EVL004"
+    assert "minimum and maximum" in str(caught.value.hint)
+    metrics_of(spec_of("regression", ("mean_absolute_error",), None, minimum=0, maximum=5))
+
+
 def test_rows_with_one_key_are_refused():
     row = rows_of(["yes"])[0]
     task = EvalTask(spec=spec_of(), examples=[row, row])

@@ -39,11 +39,12 @@ def test_the_numbers_of_lm_eval_are_kept_beside_the_run(tmp_path):
     python = stand_in(tmp_path, WRITE)
     folder = tmp_path / "run"
     folder.mkdir()
-    scores = run_general(["mmlu", "gsm"], folder, model="base", python=python, limit=100)
+    scores, unread = run_general(["mmlu", "gsm"], folder, model="base", python=python, limit=100)
     assert [(s.benchmark, s.metric, s.value) for s in scores] == [
         ("mmlu", "acc", 0.61),
         ("gsm", "exact_match", 0.2),
     ]
+    assert unread == ["odd"]
     called = (tmp_path / "called").read_text()
     assert "-m lm_eval --model hf --model_args pretrained=base --tasks mmlu,gsm" in called
     assert "--limit 100" in called
@@ -68,3 +69,29 @@ def test_results_that_are_none_are_told(tmp_path):
             read_scores(broken)
     (tmp_path / "general.json").write_text("[1]")
     assert find_general(tmp_path) == []
+
+
+def test_any_filter_of_a_metric_is_read_and_named():
+    results = {
+        "results": {
+            "gsm8k": {
+                "alias": "gsm8k",
+                "exact_match,flexible-extract": 0.4,
+                "exact_match_stderr,flexible-extract": 0.2,
+                "exact_match,strict-match": 0.3,
+                "exact_match_stderr,strict-match": 0.1,
+            },
+            "odd": {"exact_match,remove_whitespace": 0.5, "sample_len": 7},
+            "mmlu": {"acc,none": 0.6, "acc_stderr,none": 0.01, "sample_len": 14042},
+            "broken": {"acc,none": float("nan")},
+            "group": {"alias": "group", " ": " "},
+        },
+        "n-samples": {"gsm8k": {"original": 1319, "effective": 1319}},
+    }
+    scores, unread = read_scores(results)
+    assert [(s.benchmark, s.metric, s.value, s.standard_error, s.num_rows) for s in scores] == [
+        ("gsm8k", "exact_match,strict-match", 0.3, 0.1, 1319),
+        ("odd", "exact_match,remove_whitespace", 0.5, None, 7),
+        ("mmlu", "acc", 0.6, 0.01, 14042),
+    ]
+    assert unread == ["broken"]

@@ -19,6 +19,7 @@ from eval.leaderboard import (
     leaderboard_table,
     write_leaderboard,
 )
+from eval.leaderboard.differences import build_differences
 from eval.leaderboard.markup import Html, element, joined
 from eval.leaderboard.page import content_policy
 from eval.leaderboard.references import load_references
@@ -590,3 +591,39 @@ def test_codes_of_pictures_are_shown_as_pictures_where_the_task_says_so(tmp_path
         text = next(page.glob("*.html")).read_text(encoding="utf-8")
         # Both targets and the first answer.
         assert text.count('class="picture"') == (3 if is_picture else 0)
+
+
+@pytest.mark.parametrize("place", ["decoding", "both_strands"])
+def test_runs_that_differ_in_decoding_only_are_all_shown(tmp_path, place):
+    folders = []
+    for number in (1, 2):
+        facts = {"both_strands": ["fam/topic"] * (number - 1)} if place == "both_strands" else {}
+        folder = run(tmp_path / str(number), [make_task()], "yes", weights_sha256="ab", **facts)
+        results = json.loads((folder / "results.json").read_text())
+        if place == "decoding":
+            results["tasks"]["fam/topic"]["decoding"]["max_new_tokens"] = number
+        (folder / "results.json").write_text(json.dumps(results))
+        folders.append(folder)
+    assert len([run for run in build_leaderboard(folders).runs if run.kind == "base"]) == 2
+
+
+def test_no_difference_of_other_tasks_stands_under_a_mean(tmp_path):
+    names = ["fam/topic", "fam/other"]
+    both = run(tmp_path / "a", [make_task(name) for name in names], "yes", model="both")
+    one = run(tmp_path / "b", [make_task(names[0])], "no", model="one")
+    board = build_leaderboard([both, one])
+    differences = build_differences(board, "one")
+    assert differences.of("both", "fam/topic").difference == 0.5
+    assert differences.of("both", None) is None
+    told = differences.to_json()["runs"]["both"]
+    assert told["macro_tasks"] == ["fam/topic"]
+    assert told["only_second"] == ["fam/other"]
+    page = write_leaderboard(board, tmp_path / "out", differences=differences).read_text()
+    check_page(page)
+
+
+def test_the_csv_marks_numbers_that_cannot_be_compared(tmp_path):
+    first = run(tmp_path / "a", [make_task()], "yes")
+    second = run(tmp_path / "b", [make_task(targets=("yes", "no"))], "no")
+    rows = csv.DictReader(io.StringIO(leaderboard_csv(build_leaderboard([first, second]))))
+    assert [row["fam/topic/accuracy_is_comparable"] for row in rows] == ["true", "true", "false"]

@@ -329,3 +329,48 @@ def test_a_body_without_end_is_cut_off(monkeypatch):
     long = serve(lambda *_: (200, b'"' + b"x" * 5000 + b'"'))
     with long as server, pytest.raises(ServerFailure, match="more than 1000 bytes"):
         JsonClient(server.url).get("/models")
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\n", f" {SECRET}\r\n"])
+def test_blanks_around_the_key_are_left_out(key):
+    with serve(lambda *_: (200, b"{}")) as server:
+        JsonClient(server.url, api_key=key).get("/models")
+    assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("sign", ["\r", "\n", "\x1b", "\u00e9", "\u2026", "\ud800"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(sign):
+    with pytest.raises(EvalError, match="EVL073") as caught:
+        JsonClient("http://localhost:1/v1", api_key=f"sk-{sign}hunter2")
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/v1",
+        "http://user:hunter2@[::1/v1",
+        "http://user:hunter2@h:x/v1",
+        "ftp://h/v1?key=hunter2",
+        "http://h/v\u00e9",
+        "http://h/v 1",
+    ],
+)
+def test_a_broken_address_is_refused_without_what_may_be_secret(url):
+    with pytest.raises(EvalError, match="EVL070") as caught:
+        JsonClient(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_host_name_that_is_none_is_a_failure():
+    with pytest.raises(ServerFailure, match="server_unreachable"):
+        JsonClient("http://a..b/v1", patience=Patience(num_attempts=1)).get("/models")
+
+
+def test_a_server_cannot_steer_the_terminal():
+    body = "\x1b]0;mine\x07 \x9b31m no such\nmodel".encode()
+    with serve(lambda *_: (400, body)) as server, pytest.raises(ServerFailure) as caught:
+        JsonClient(server.url).get("/models")
+    assert caught.value.detail.isprintable()
+    assert caught.value.detail.endswith("no such model")

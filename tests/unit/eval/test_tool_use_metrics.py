@@ -111,3 +111,15 @@ def test_a_call_outside_of_the_library_is_a_hallucination_and_prose_is_none():
     assert failed.row_value(None, [], SPEC) == 1
     assert not rate.higher_is_better
     assert not failed.higher_is_better
+
+
+def test_every_call_is_made_up_where_no_function_is_given():
+    example = TaskExample(
+        key="t/1",
+        task="t",
+        split="test",
+        inputs={"query": "q", "functions": []},
+        target=[],
+    )
+    parsed = parse_answer('{"name": "g", "arguments": {}}', example, SPEC)
+    assert METRICS["hallucination_rate"].corpus([(parsed, [])], SPEC) == 1.0

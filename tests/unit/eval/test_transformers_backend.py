@@ -154,6 +154,16 @@ def test_the_prompt_hash_covers_the_choices():
     assert prompts[0].sha256 != prompts[1].sha256
 
 
+def test_the_prompt_hash_covers_the_limit_of_a_written_answer_only():
+    backend = make_backend()
+    for kind, is_equal in (("generate", False), ("choices", True)):
+        short, long = (
+            backend.prompts([request(0, kind=kind)], max_new_tokens=limit)[0] for limit in (2, 40)
+        )
+        assert short.input_ids.tolist() == long.input_ids.tolist()
+        assert (short.sha256 == long.sha256) is is_equal
+
+
 def test_a_model_without_a_chat_template_is_a_clear_error():
     tokenizer = build_tiny_tokenizer()
     tokenizer.chat_template = None
