@@ -130,7 +130,8 @@ def _sft_config(
         eval_steps=recipe.eval_steps,
         save_strategy=recipe.save_strategy,
         save_steps=recipe.save_steps,
-        save_total_limit=recipe.save_total_limit,
+        # `CheckpointStore` removes checkpoints; transformers would remove the one of a signal too.
+        save_total_limit=None,
         metric_for_best_model=METRICS[recipe.metric_for_best_model] if keeps_best else None,
         greater_is_better=False if keeps_best else None,
         load_best_model_at_end=keeps_best,

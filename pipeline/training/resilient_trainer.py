@@ -53,6 +53,7 @@ class ResilientTrainer(SFTTrainer):
         self,
         *args: Any,  # noqa: ANN401 - passed through
         checkpoint_parts: Mapping[str, CheckpointPart],
+        num_kept_checkpoints: int | None,
         longest_batch: Mapping[str, Tensor] | None,
         signals: StopSignals | None,
         on_event: EventSink | None,
@@ -63,6 +64,7 @@ class ResilientTrainer(SFTTrainer):
         Args:
             *args: Passed on.
             checkpoint_parts: What else is saved, by name.
+            num_kept_checkpoints: Older ones are removed; `None` keeps all.
             longest_batch: A micro-batch as long as any, or `None` to try nothing.
             signals: Asked at every step whether to save and stop.
             on_event: Told of what is unusual.
@@ -76,7 +78,7 @@ class ResilientTrainer(SFTTrainer):
         self._checkpoints = CheckpointStore(
             Path(str(self.args.output_dir)),
             self.accelerator.state,
-            num_kept=self.args.save_total_limit,
+            num_kept=num_kept_checkpoints,
             parts={"micro_batch_pieces": self._pieces, **checkpoint_parts},
         )
         self._last_saved: Path | None = None

@@ -273,6 +273,7 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
         validation_batches=validation,
         callbacks=[*callbacks, metrics, display],
         checkpoint_parts=prepared.parts,
+        num_kept_checkpoints=recipe.save_total_limit,
         row_keys=row_keys(batches),
         longest_batch=longest_micro_batch(batches),
         signals=signals,
