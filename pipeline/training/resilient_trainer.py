@@ -83,6 +83,7 @@ class ResilientTrainer(SFTTrainer):
         )
         self._last_saved: Path | None = None
         self._has_saved_for_stop = False
+        self._best_before_step: tuple[float | None, int | None] = (None, None)
         self.stopped_by: str | None = None
         """The signal that ended training before its last step; a checkpoint was saved."""
 
@@ -236,10 +237,12 @@ class ResilientTrainer(SFTTrainer):
         is_last = self.state.global_step >= self.state.max_steps
         # The last window may be shorter than the others; the losses in it are not lost.
         self.control.should_log |= self.control.should_save or is_last
+        self._best_before_step = (self.state.best_metric, self.state.best_global_step)
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         step = self.state.global_step
+        best_before = self.state.best_model_checkpoint
         best = self._find_best(step)
         self.store_flos()
         try:
@@ -253,16 +256,23 @@ class ResilientTrainer(SFTTrainer):
             is_last = step >= self.state.max_steps or self.stopped_by is not None
             if self._last_saved is None or is_last:
                 raise
+            # The best is one of those that are there.
+            self.state.best_model_checkpoint = best_before
+            if self.state.best_global_step == step:
+                self.state.best_metric, self.state.best_global_step = self._best_before_step
             self._on_event("checkpoint_failed", {"step": step, "reason": str(error)})
 
     def _find_best(self, step: int) -> Path | None:
         """Return the best checkpoint, and tell transformers, which loads it at the end."""
+        if not self.args.load_best_model_at_end:
+            return None
         number = self.state.best_global_step
         path = self._checkpoints.folder / f"{PREFIX}{number}"
-        if not self.args.load_best_model_at_end or (number != step and not path.is_dir()):
-            return None
-        self.state.best_model_checkpoint = str(path)
-        return path
+        if number == step or path.is_dir():
+            self.state.best_model_checkpoint = str(path)
+        # Where the best step was not saved, the best that was stays so.
+        best = self.state.best_model_checkpoint
+        return None if best is None else Path(best)
 
     def _load_best_model(self) -> None:
         """Load the best checkpoint, which transformers would not verify.

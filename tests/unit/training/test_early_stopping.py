@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.errors import CheckpointError, PipelineError
+from pipeline.errors import CheckpointError, OutputError, PipelineError
 from pipeline.training.data import validation_batches
 from pipeline.training.early_stopping import EarlyStopping
 from tests.fixtures.tiny_runs import (
@@ -130,11 +130,43 @@ def test_the_best_checkpoint_is_kept_and_loaded_at_the_end(tmp_path):
     trainer = trainer_with_best_second(tmp_path)
     trainer.train()
     assert checkpoints_of(tmp_path) == ["checkpoint-2", "checkpoint-5", "checkpoint-6"]
-    best = load_file(tmp_path / "run" / "checkpoint-2" / "adapter_model.safetensors")
-    last = load_file(tmp_path / "run" / "checkpoint-6" / "adapter_model.safetensors")
+    best, last = tmp_path / "run" / "checkpoint-2", tmp_path / "run" / "checkpoint-6"
+    check_holds(trainer, best)
+    with pytest.raises(AssertionError):
+        check_holds(trainer, last)
+
+
+def check_holds(trainer, checkpoint) -> None:
+    """Check that the trainer's weights are those of a checkpoint."""
+    wanted = load_file(checkpoint / "adapter_model.safetensors")
     mine = {name.replace(".default", ""): value for name, value in adapter_weights(trainer).items()}
-    assert all(torch.equal(mine[name], best[name]) for name in best)
-    assert any(not torch.equal(mine[name], last[name]) for name in best)
+    assert all(torch.equal(mine[name], wanted[name]) for name in wanted)
+
+
+def test_a_best_checkpoint_that_could_not_be_saved_gives_way_to_the_best_that_was(tmp_path):
+    trainer = trainer_with_worst_losses(tmp_path, [5.0, 4.0, 3.0, 3.5, 6.0, 6.0])
+    store = trainer._checkpoints
+    save = store.save
+
+    def save_or_fail(step, *args, **options):
+        if step == 3:
+            raise OutputError("OUT001", "no space left on device", where=store.folder)
+        return save(step, *args, **options)
+
+    store.save = save_or_fail
+    trainer.train()
+    assert checkpoints_of(tmp_path) == ["checkpoint-4", "checkpoint-5", "checkpoint-6"]
+    check_holds(trainer, tmp_path / "run" / "checkpoint-4")
+
+
+def test_the_best_checkpoint_is_kept_when_a_better_step_is_not_saved(tmp_path):
+    losses = [5.0, 3.0, 2.5, 4.0, 4.0, 4.0, 4.0, 4.0]
+    trainer = trainer_with_worst_losses(
+        tmp_path, losses, max_steps=8, save_steps=2, save_total_limit=1
+    )
+    trainer.train()
+    assert checkpoints_of(tmp_path) == ["checkpoint-2", "checkpoint-8"]
+    check_holds(trainer, tmp_path / "run" / "checkpoint-2")
 
 
 def test_the_checkpoint_of_a_signal_is_kept_beside_the_best(tmp_path):
