@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import IntervalStrategy
 from trl import SFTTrainer
 
 from pipeline.errors import OutputError, TrainingError
@@ -226,12 +227,34 @@ class ResilientTrainer(SFTTrainer):
         self.model.zero_grad()
         return torch.tensor(failed, device=self.args.device)
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Run the steps; one epoch is the whole run."""
+        if self._lacks_evaluation():
+            metrics = self._evaluate(kwargs["trial"], kwargs["ignore_keys_for_eval"])
+            self._determine_best_metric(metrics=metrics, trial=kwargs["trial"])
+        # transformers would look only after one more step.
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
+
+    def _lacks_evaluation(self) -> bool:
+        """Return whether a signal came before the evaluation of the step that is gone on from."""
+        step = self.state.global_step
+        return (
+            self.args.eval_strategy == IntervalStrategy.STEPS
+            and step > 0
+            and step % self.state.eval_steps == 0
+            and not any(
+                log["step"] == step and "eval_loss" in log for log in self.state.log_history
+            )
+        )
+
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         if self.stopped_by is not None and self.state.global_step >= self.state.max_steps:
             self.stopped_by = None
         if self.stopped_by is not None and not self._has_saved_for_stop:
             self._has_saved_for_stop = True
             self.control.should_save = self.control.should_training_stop = True
+            # A run that goes on makes it first.
             self.control.should_evaluate = False
         # A window of logged steps ends at each checkpoint, so a resumed run logs the same numbers.
         is_last = self.state.global_step >= self.state.max_steps

@@ -59,7 +59,7 @@ def test_the_count_survives_a_stop():
     assert stops_after(resumed, HISTORY[3:]) == 1
 
 
-def trainer_with_worst_losses(tmp_path, losses, *, stop_at=0, **fields):
+def trainer_with_worst_losses(tmp_path, losses, *, stop_at=0, stops_early=False, **fields):
     """Return a trainer that evaluates and saves at every step, with made-up losses."""
     tasks = make_tasks(tmp_path / "tasks")
     recipe = make_recipe(
@@ -86,6 +86,11 @@ def trainer_with_worst_losses(tmp_path, losses, *, stop_at=0, **fields):
     stop = StopAt(stop_at)
     trainer = make_trainer(recipe, tasks, validation_batches=held_out, signals=stop.signals)
     trainer.add_callback(stop)
+    if stops_early:
+        trainer.add_callback(stopping := EarlyStopping("worst", 1))
+        # No loss is better.
+        stopping.load_state({"best": 0.0, "num_worse": 0})
+        trainer._checkpoints.parts["early_stopping"] = stopping
     summary = trainer.evaluate
     worst = iter(losses)
 
@@ -177,6 +182,18 @@ def test_the_checkpoint_of_a_signal_is_kept_beside_the_best(tmp_path):
     assert trainer.stopped_by == "SIGTERM"
     assert checkpoints_of(tmp_path) == ["checkpoint-2", "checkpoint-5"]
     assert trainer.last_saved == tmp_path / "run" / "checkpoint-5"
+
+
+def test_a_run_that_ended_early_makes_no_further_step_at_a_resume(tmp_path):
+    fields = {"save_total_limit": None, "load_best_model_at_end": False}
+    trainer = trainer_with_worst_losses(tmp_path, [4.0], stops_early=True, **fields)
+    trainer.train()
+    ended = tmp_path / "run" / "checkpoint-1"
+    assert checkpoints_of(tmp_path) == ["checkpoint-1"]
+    trainer = trainer_with_worst_losses(tmp_path, [4.0] * 6, stops_early=True, **fields)
+    trainer.train(resume_from_checkpoint=str(ended))
+    assert trainer.state.global_step == 1
+    check_holds(trainer, ended)
 
 
 @pytest.mark.parametrize(
