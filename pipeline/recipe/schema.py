@@ -394,7 +394,8 @@ class RunFields(StrictFields):
     """Whether a run folder of another recipe may be replaced."""
     logging_steps: PositiveInt = 10
     eval_strategy: SaveOrEvaluateStrategy = "no"
-    """When the loss on up to 512 rows of each validation split is measured."""
+    """When the loss on up to 512 rows of each validation split is measured; an epoch is one pass
+    over the mixture, and needs a run without `max_steps`."""
     eval_steps: PositiveInt = 500
     per_device_eval_batch_size: PositiveInt = 8
     save_strategy: SaveOrEvaluateStrategy = "steps"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from trl import SFTConfig
 
 from pipeline.errors import RecipeError, TrainingError, did_you_mean
 from pipeline.recipe import Recipe
+from pipeline.recipe.schema import SaveOrEvaluateStrategy
 from pipeline.training.early_stopping import METRICS
 from pipeline.training.environment import has_native_bfloat16
 from pipeline.training.guards import RequestedEngine
@@ -31,7 +33,7 @@ def build_training_arguments(
 ) -> SFTConfig:
     """Return the arguments, and join the group of processes the launcher started.
 
-    `max_steps` is 1 for now; the caller sets it once the data is planned.
+    `max_steps` is 1 for now; see `set_num_steps`.
 
     Args:
         recipe: What to train.
@@ -39,9 +41,11 @@ def build_training_arguments(
         environment: What the launcher set; the process's own by default.
 
     Raises:
+        RecipeError: Something is to happen after each epoch, and `max_steps` is set.
         TrainingError: The machine or launcher does not fit the recipe.
     """
     check_packages(recipe)
+    _check_epochs(recipe)
     variables = os.environ if environment is None else environment
     requested = RequestedEngine.from_environment(variables)
     has_gpu = torch.cuda.is_available() and not requested.use_cpu
@@ -138,11 +142,13 @@ def _sft_config(
         # Reporting and saving.
         logging_strategy="steps",
         logging_steps=recipe.logging_steps,
-        eval_strategy=recipe.eval_strategy,
-        eval_steps=recipe.eval_steps,
-        save_strategy=recipe.save_strategy,
-        save_steps=recipe.save_steps,
-        save_total_limit=recipe.save_total_limit,
+        # An epoch of transformers is the whole run here; see `set_num_steps`.
+        eval_strategy=_strategy_in_steps(recipe.eval_strategy),
+        eval_steps=1 if recipe.eval_strategy == "epoch" else recipe.eval_steps,
+        save_strategy=_strategy_in_steps(recipe.save_strategy),
+        save_steps=1 if recipe.save_strategy == "epoch" else recipe.save_steps,
+        # `CheckpointStore` removes checkpoints; transformers would remove the one of a signal too.
+        save_total_limit=None,
         metric_for_best_model=METRICS[recipe.metric_for_best_model] if keeps_best else None,
         greater_is_better=False if keeps_best else None,
         load_best_model_at_end=keeps_best,
@@ -150,6 +156,37 @@ def _sft_config(
         log_level="error",
         log_level_replica="error",
     )
+
+
+def _check_epochs(recipe: Recipe) -> None:
+    for name in ("eval_strategy", "save_strategy"):
+        if getattr(recipe, name) == "epoch" and recipe.max_steps > 0:
+            raise RecipeError(
+                "REC006",
+                f"got 'epoch' together with max_steps: {recipe.max_steps}, which counts no epochs",
+                where=name,
+                hint=f"Set `{name}: steps`, or num_train_epochs in place of max_steps",
+            )
+
+
+def _strategy_in_steps(strategy: SaveOrEvaluateStrategy) -> str:
+    return "steps" if strategy == "epoch" else strategy
+
+
+def set_num_steps(arguments: SFTConfig, recipe: Recipe, num_steps: int) -> None:
+    """Set the length of the run, and what an epoch, one pass over the mixture, is in steps.
+
+    Args:
+        arguments: From `build_training_arguments`; changed.
+        recipe: The same recipe.
+        num_steps: Optimizer steps of the run.
+    """
+    arguments.max_steps = num_steps
+    steps_per_epoch = math.ceil(num_steps / recipe.num_train_epochs)
+    if recipe.eval_strategy == "epoch":
+        arguments.eval_steps = steps_per_epoch
+    if recipe.save_strategy == "epoch":
+        arguments.save_steps = steps_per_epoch
 
 
 def resolve_precision(recipe: Recipe, requested: RequestedEngine, *, has_gpu: bool) -> Precision:

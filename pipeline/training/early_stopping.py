@@ -39,6 +39,16 @@ class EarlyStopping(TrainerCallback):
         self._best: float | None = None
         self._num_worse = 0
 
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401 - transformers' signature
+    ) -> None:
+        """Stop at once where the run had ended when the checkpoint was made."""
+        control.should_training_stop |= self._num_worse >= self._patience
+
     def on_evaluate(
         self,
         args: TrainingArguments,

@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import IntervalStrategy
 from trl import SFTTrainer
 
 from pipeline.errors import OutputError, TrainingError
@@ -53,6 +54,7 @@ class ResilientTrainer(SFTTrainer):
         self,
         *args: Any,  # noqa: ANN401 - passed through
         checkpoint_parts: Mapping[str, CheckpointPart],
+        num_kept_checkpoints: int | None,
         longest_batch: Mapping[str, Tensor] | None,
         signals: StopSignals | None,
         on_event: EventSink | None,
@@ -63,6 +65,7 @@ class ResilientTrainer(SFTTrainer):
         Args:
             *args: Passed on.
             checkpoint_parts: What else is saved, by name.
+            num_kept_checkpoints: Older ones are removed; `None` keeps all.
             longest_batch: A micro-batch as long as any, or `None` to try nothing.
             signals: Asked at every step whether to save and stop.
             on_event: Told of what is unusual.
@@ -76,11 +79,12 @@ class ResilientTrainer(SFTTrainer):
         self._checkpoints = CheckpointStore(
             Path(str(self.args.output_dir)),
             self.accelerator.state,
-            num_kept=self.args.save_total_limit,
+            num_kept=num_kept_checkpoints,
             parts={"micro_batch_pieces": self._pieces, **checkpoint_parts},
         )
         self._last_saved: Path | None = None
         self._has_saved_for_stop = False
+        self._best_before_step: tuple[float | None, int | None] = (None, None)
         self.stopped_by: str | None = None
         """The signal that ended training before its last step; a checkpoint was saved."""
 
@@ -223,21 +227,45 @@ class ResilientTrainer(SFTTrainer):
         self.model.zero_grad()
         return torch.tensor(failed, device=self.args.device)
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Run the steps; one epoch is the whole run."""
+        if self._lacks_evaluation():
+            metrics = self._evaluate(kwargs["trial"], kwargs["ignore_keys_for_eval"])
+            self._determine_best_metric(metrics=metrics, trial=kwargs["trial"])
+        # transformers would look only after one more step.
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
+
+    def _lacks_evaluation(self) -> bool:
+        """Return whether a signal came before the evaluation of the step that is gone on from."""
+        step = self.state.global_step
+        return (
+            self.args.eval_strategy == IntervalStrategy.STEPS
+            and step > 0
+            and step % self.state.eval_steps == 0
+            and not any(
+                log["step"] == step and "eval_loss" in log for log in self.state.log_history
+            )
+        )
+
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         if self.stopped_by is not None and self.state.global_step >= self.state.max_steps:
             self.stopped_by = None
         if self.stopped_by is not None and not self._has_saved_for_stop:
             self._has_saved_for_stop = True
             self.control.should_save = self.control.should_training_stop = True
+            # A run that goes on makes it first.
             self.control.should_evaluate = False
         # A window of logged steps ends at each checkpoint, so a resumed run logs the same numbers.
         is_last = self.state.global_step >= self.state.max_steps
         # The last window may be shorter than the others; the losses in it are not lost.
         self.control.should_log |= self.control.should_save or is_last
+        self._best_before_step = (self.state.best_metric, self.state.best_global_step)
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         step = self.state.global_step
+        best_before = self.state.best_model_checkpoint
         best = self._find_best(step)
         self.store_flos()
         try:
@@ -251,16 +279,23 @@ class ResilientTrainer(SFTTrainer):
             is_last = step >= self.state.max_steps or self.stopped_by is not None
             if self._last_saved is None or is_last:
                 raise
+            # The best is one of those that are there.
+            self.state.best_model_checkpoint = best_before
+            if self.state.best_global_step == step:
+                self.state.best_metric, self.state.best_global_step = self._best_before_step
             self._on_event("checkpoint_failed", {"step": step, "reason": str(error)})
 
     def _find_best(self, step: int) -> Path | None:
         """Return the best checkpoint, and tell transformers, which loads it at the end."""
+        if not self.args.load_best_model_at_end:
+            return None
         number = self.state.best_global_step
         path = self._checkpoints.folder / f"{PREFIX}{number}"
-        if not self.args.load_best_model_at_end or (number != step and not path.is_dir()):
-            return None
-        self.state.best_model_checkpoint = str(path)
-        return path
+        if number == step or path.is_dir():
+            self.state.best_model_checkpoint = str(path)
+        # Where the best step was not saved, the best that was stays so.
+        best = self.state.best_model_checkpoint
+        return None if best is None else Path(best)
 
     def _load_best_model(self) -> None:
         """Load the best checkpoint, which transformers would not verify.

@@ -24,6 +24,7 @@ from pipeline.training.arguments import (
     build_training_arguments,
     check_schedule,
     precision_of,
+    set_num_steps,
 )
 from pipeline.training.checkpoint import CheckpointPart, check_free_space, load_parts
 from pipeline.training.checkpoint_folders import step_of
@@ -218,7 +219,7 @@ def _prepare(recipe: Recipe) -> _Prepared:
     if (checkpoint := found.path) is not None:
         # Before the model is loaded; the trainer does it again for all of its parts.
         run_together(state, lambda: load_parts(checkpoint, parts))
-    arguments.max_steps = batches.num_steps
+    set_num_steps(arguments, recipe, batches.num_steps)
     check_schedule(arguments)
     return _Prepared(
         recipe=recipe,
@@ -279,6 +280,7 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
         callbacks=[*callbacks, metrics, display],
         checkpoint_parts=prepared.parts,
         row_keys=row_keys(batches, ExampleKeys(recipe).key),
+        num_kept_checkpoints=recipe.save_total_limit,
         longest_batch=longest_micro_batch(batches),
         signals=signals,
         on_event=on_event,

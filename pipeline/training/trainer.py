@@ -64,6 +64,7 @@ class MultiTaskTrainer(ResilientTrainer):
         validation_batches: Sequence[dict[str, Tensor]] = (),
         callbacks: Sequence[TrainerCallback] = (),
         checkpoint_parts: Mapping[str, CheckpointPart] | None = None,
+        num_kept_checkpoints: int | None = None,
         row_keys: RowKeys | None = None,
         longest_batch: Mapping[str, Tensor] | None = None,
         signals: StopSignals | None = None,
@@ -83,6 +84,7 @@ class MultiTaskTrainer(ResilientTrainer):
             validation_batches: All validation batches, the same on every process.
             callbacks: Added to transformers' own.
             checkpoint_parts: Whatever else has a state that a resumed run needs, by name.
+            num_kept_checkpoints: Older ones are removed, but for the best; `None` keeps all.
             row_keys: Names the rows of a step whose numbers are not finite.
             longest_batch: A micro-batch as long as any, run once before the first step to see
                 whether it fits into memory.
@@ -103,6 +105,7 @@ class MultiTaskTrainer(ResilientTrainer):
             processing_class=tokenizer,
             callbacks=list(callbacks),
             checkpoint_parts={"step_guard": self._guard, **(checkpoint_parts or {})},
+            num_kept_checkpoints=num_kept_checkpoints,
             longest_batch=longest_batch,
             signals=signals,
             on_event=on_event,
@@ -168,12 +171,14 @@ class MultiTaskTrainer(ResilientTrainer):
                 where `loss_weights` hold the counts already.
         """
         weights_BS = inputs.pop(LOSS_WEIGHTS, None)
+        # Not of `model`: what engines wrap around it has a flag of its own, which stays true.
+        is_training = self.model.training
         # Without a cache and an attention mask, `position_ids` keep packed examples apart.
         model_inputs = {name: tensor for name, tensor in inputs.items() if name != "task_ids"}
         if self._routing is not None:
             adapter_ids = self._routing.adapter_task_ids(inputs["task_ids"])
             model_inputs[TASK_IDS_ARGUMENT] = adapter_ids
-            if model.training:
+            if is_training:
                 self._routing.note_tasks(adapter_ids)
         outputs = model(**model_inputs, use_cache=False, fused_lm_head=True)
         token_loss_BS = -outputs.log_probs
@@ -186,9 +191,9 @@ class MultiTaskTrainer(ResilientTrainer):
         if self.args.average_tokens_across_devices:
             # Engines average gradients over processes, but the count above covers all of them.
             loss = loss * self.accelerator.num_processes
-        meter = self._train_meter if model.training else self._evaluation_meter
+        meter = self._train_meter if is_training else self._evaluation_meter
         meter.add(token_loss_BS, outputs.is_top1, outputs.label_mask, inputs["task_ids"])
-        if model.training:
+        if is_training:
             self._rows.add(token_loss_BS)
         return (loss, outputs) if return_outputs else loss
 

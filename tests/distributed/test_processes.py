@@ -109,6 +109,50 @@ def test_fully_sharded_training_is_the_run_of_one_process(place):
     check_same_run(place, output, "FSDP")
 
 
+EVALUATED = [
+    "--max_steps", "6", "--eval_strategy", "steps", "--eval_steps", "2", "--save_strategy", "steps",
+    "--save_steps", "2", "--load_best_model_at_end", "true", "--early_stopping_patience", "9",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluated(place) -> Path:
+    """What one process makes of a run that is evaluated while it trains."""
+    output = place / "evaluated-one"
+    changes = [*EVALUATED, "--run_name", "one", "--output_dir", str(output)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKLOOM_CACHE", str(place / "cache"))
+        run_training(load_recipe(place / "recipe.yaml", changes))
+    return output
+
+
+def numbers_of(folder: Path) -> list[dict[str, float]]:
+    """Return what was logged in training and in evaluation, without speeds."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    kept = ("step", "loss", "num_tokens", "eval_", "task_")
+    numbers = [{name: line[name] for name in line if name.startswith(kept)} for line in lines]
+    return [each for each in numbers if len(each) > 1]
+
+
+@pytest.mark.parametrize("config", ["cpu_2_processes", "deepspeed_zero2"])
+def test_evaluation_during_training_is_that_of_one_process(place, evaluated, config):
+    if "deepspeed" in config and not importlib.util.find_spec("deepspeed"):
+        pytest.skip("deepspeed is not installed")
+    output = train_in_two(
+        place, CONFIGS / f"{config}.yaml", f"evaluated-{config}", *EVALUATED, as_a_user=False
+    )
+    expected, found = numbers_of(evaluated), numbers_of(output)
+    assert [each["step"] for each in expected if "eval_loss" in each] == [2, 4, 6]
+    assert [each.keys() for each in found] == [each.keys() for each in expected]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
+    mine, theirs = (
+        load_file(folder / "adapter" / "adapter_model.safetensors")
+        for folder in (output, evaluated)
+    )
+    assert all(torch.allclose(mine[name], theirs[name], atol=1e-4) for name in theirs)
+
+
 NEW_TOKENS = ["--dna_unit", "kmer3", "--task_tokens", "true", "--max_steps", "3"]
 
 

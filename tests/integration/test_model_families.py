@@ -243,7 +243,7 @@ def test_the_loss_on_validation_rows_is_measured_per_task(tmp_path, mirror):
 def test_a_run_without_any_validation_split_is_refused(tmp_path, mirror):
     base = save_tiny_model(tmp_path / "base", "embedded")
     recipe = make_recipe(
-        base, mirror, tmp_path / "run", tasks=["tiny/calls"], eval_strategy="epoch"
+        base, mirror, tmp_path / "run", tasks=["tiny/calls"], eval_strategy="steps"
     )
     with pytest.raises(TrainingError, match=r"none of the tasks has a validation split.*TRN008"):
         run_training(recipe)

@@ -95,6 +95,14 @@ def test_an_unknown_tracker_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["eval_strategy", "save_strategy"])
+def test_epochs_of_a_run_that_counts_steps_are_refused(tmp_path, name):
+    assert refusal(make_recipe(tmp_path, max_steps=7, **{name: "epoch"}), tmp_path) == (
+        f"{name}: got 'epoch' together with max_steps: 7, which counts no epochs. Set "
+        f"`{name}: steps`, or num_train_epochs in place of max_steps. [REC006]"
+    )
+
+
 def test_a_tracker_that_is_not_installed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(arguments_module, "get_available_reporting_integrations", list)
     assert refusal(make_recipe(tmp_path, report_to=["wandb"]), tmp_path) == (

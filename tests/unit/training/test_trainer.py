@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.fixtures.tiny_runs import (
     make_tasks,
     make_trainer,
 )
+from tests.soak.stopping import StopAt
 
 TASK_FIELDS = ("task_loss/", "task_token_accuracy/", "task_tokens/", "task_answer_tokens/")
 
@@ -25,6 +27,13 @@ TASK_FIELDS = ("task_loss/", "task_token_accuracy/", "task_tokens/", "task_answe
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     return make_tasks(tmp_path_factory.mktemp("tasks"))
+
+
+def held_out_of(tasks) -> list[dict[str, torch.Tensor]]:
+    names = [task.name for task in tasks]
+    return validation_batches(
+        tasks, names, rows_per_batch=3, max_length=48, pad_token_id=PAD_TOKEN_ID
+    )
 
 
 def losses_of(trainer) -> list[float]:
@@ -146,18 +155,67 @@ def test_evaluation_measures_every_validation_example_once(tmp_path, tasks):
 
 
 def test_evaluation_does_not_change_training(tmp_path, tasks):
-    held_out = validation_batches(
-        tasks, [task.name for task in tasks], rows_per_batch=3, max_length=48, pad_token_id=0
-    )
     plain = make_trainer(make_recipe(tmp_path / "a", lora_dropout=0.1), tasks)
     plain.train()
     watched = make_trainer(
         make_recipe(tmp_path / "b", lora_dropout=0.1, eval_strategy="steps", eval_steps=1),
         tasks,
-        validation_batches=held_out,
+        validation_batches=held_out_of(tasks),
     )
     watched.train()
     assert losses_of(plain) == losses_of(watched)
+
+
+def evaluated_at(trainer) -> list[int]:
+    return [log["step"] for log in trainer.state.log_history if "eval_loss" in log]
+
+
+@pytest.mark.parametrize("epochs", [3.0, 0.5])
+def test_an_epoch_is_one_pass_over_the_mixture(tmp_path, tasks, epochs):
+    recipe = make_recipe(
+        tmp_path,
+        max_steps=-1,
+        num_train_epochs=epochs,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=None,
+        per_device_train_batch_size=4,
+    )
+    trainer = make_trainer(recipe, tasks, validation_batches=held_out_of(tasks))
+    trainer.train()
+    num_steps = trainer.state.global_step
+    per_pass = math.ceil(num_steps / epochs)
+    ends = [*range(per_pass, num_steps, per_pass), num_steps]
+    assert len(ends) == math.ceil(epochs)
+    assert evaluated_at(trainer) == ends
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == sorted(
+        f"checkpoint-{step}" for step in ends
+    )
+
+
+def test_the_evaluation_of_a_step_that_was_stopped_is_made_at_the_resume(tmp_path, tasks):
+    fields = {"max_steps": 6, "eval_strategy": "steps", "eval_steps": 2, "save_steps": 2}
+    fields |= {"save_strategy": "steps", "load_best_model_at_end": True}
+    whole = make_trainer(
+        make_recipe(tmp_path / "a", **fields), tasks, validation_batches=held_out_of(tasks)
+    )
+    whole.train()
+    recipe, stop = make_recipe(tmp_path / "b", **fields), StopAt(4)
+    first = make_trainer(recipe, tasks, validation_batches=held_out_of(tasks), signals=stop.signals)
+    stop.train(first)
+    assert evaluated_at(first) == [2]
+    second = make_trainer(recipe, tasks, validation_batches=held_out_of(tasks))
+    second.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-4"))
+    evaluations = [
+        [(log["step"], log["eval_loss"]) for log in each.state.log_history if "eval_loss" in log]
+        for each in (whole, second)
+    ]
+    assert evaluations[0] == evaluations[1]
+    assert losses_of(whole) == losses_of(second)
+    assert (second.state.best_metric, second.state.best_global_step) == (
+        whole.state.best_metric,
+        whole.state.best_global_step,
+    )
 
 
 @pytest.mark.parametrize("packing", [True, False])
