@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.adapters.plain_lora import why_not_plain
 from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, read_adapter_config
 from pipeline.errors import AdapterError, PipelineError, raise_all
 from pipeline.files import sha256_of_file
@@ -172,8 +173,8 @@ def _refuse_other_forms(
         reason = f"it trains {config['modules_to_save']} in full"
     elif config.get("trainable_token_indices") is not None:
         reason = "it trains token rows, which belong to one vocabulary"
-    elif config.get("bias", "none") != "none":
-        reason = "it trains biases"
+    elif (other_form := why_not_plain(config)) is not None:
+        reason = other_form
     elif any(tensor.ndim != 2 for tensor in tensors.values()):
         reason = "it changes convolutions"
     else:
@@ -186,5 +187,5 @@ def _refuse_other_forms(
             "ADP020",
             f"only plain LoRA can be merged: {reason}",
             where=folder,
-            hint="Leave it out, or train it as `adapter: {type: lora}`",
+            hint="Leave it out, or train it as `adapter: {type: lora}`, without `init`",
         )

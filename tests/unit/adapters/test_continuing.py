@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -110,6 +112,20 @@ def test_all_of_a_lora_is_trained_on_where_one_starts_from_it(lora):
 def test_another_form_of_adapter_is_no_start(settings, message, lora):
     with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
         start_adapter_from(build_base(), lora, settings)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("init_lora_weights", "pissa", "started with 'pissa'"),
+        ("target_parameters", ["weight"], "no layers"),
+    ],
+)
+def test_only_a_plain_lora_becomes_the_shared_ranks(field, value, reason, lora):
+    path = lora / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(AdapterError, match=rf"{reason}.*ADP026"):
+        extend_adapter(build_base(), lora, MTLORA, task_names=["new"])
 
 
 def test_what_cannot_grow_is_refused(mtlora, tmp_path):
