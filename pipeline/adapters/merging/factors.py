@@ -109,18 +109,22 @@ def check_mergeable(experts: Sequence[Expert]) -> None:
         PipelineErrors: Several of these.
     """
     errors: list[PipelineError] = []
-    first = experts[0]
     shapes: dict[str, tuple[tuple[int, int], str]] = {}
     seen: set[str] = set()
-    for expert in experts:
+    for place, expert in enumerate(experts):
         if expert.name in seen:
             errors.append(AdapterError("ADP021", "two adapters have this name", where=expert.name))
         seen.add(expert.name)
-        if first.base.differs_from(expert.base):
+        # With all before it: one that does not say what its base is differs from none.
+        other = next(
+            (each for each in experts[:place] if expert.base.differs_from(each.base)), None
+        )
+        if other is not None:
+            message = f"trained on {expert.base.name!r}, {other.name!r} on {other.base.name!r}"
             errors.append(
                 AdapterError(
                     "ADP022",
-                    f"trained on {expert.base.name!r}, {first.name!r} on {first.base.name!r}",
+                    message,
                     where=expert.folder,
                     hint="Only adapters of one base model can be merged",
                 )
@@ -140,6 +144,27 @@ def check_mergeable(experts: Sequence[Expert]) -> None:
                 )
                 break
     raise_all(errors)
+
+
+def check_base(experts: Sequence[Expert], base: BaseFingerprint) -> None:
+    """Check that a model is the one that the adapters were trained on.
+
+    Raises:
+        AdapterError: It is another (ADP022).
+        PipelineErrors: For several adapters.
+    """
+    raise_all(
+        [
+            AdapterError(
+                "ADP022",
+                f"trained on {expert.base.name!r}, got {base.name!r} with other weights",
+                where=expert.folder,
+                hint="Name the base of the adapters in `fit.model_name_or_path`",
+            )
+            for expert in experts
+            if expert.base.differs_from(base)
+        ]
+    )
 
 
 def module_names(experts: Sequence[Expert]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -362,6 +363,9 @@ def test_adapters_of_different_bases_or_shapes_are_refused_all_at_once(folders, 
     first, second = load_expert("a", folders["a"]), load_expert("x", other)
     with pytest.raises(AdapterError, match="ADP022"):
         check_mergeable([first, second])
+    unknown = replace(first, name="u", base=BaseFingerprint(""))
+    with pytest.raises(AdapterError, match=r"'a' on .*ADP022"):
+        check_mergeable([unknown, first, second])
     wide = random_expert("w", seed=1, rank=2)
     narrow = Expert(
         name="w",
