@@ -17,7 +17,7 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -268,6 +268,56 @@ def folder_fault(path: Path, *, allows_notes: bool = False) -> str | None:
         ("not in its manifest", sorted(set(found) - set(listed))),
     )
     return next((f"{', '.join(names)}: {kind}" for kind, names in kinds if names), None)
+
+
+def check_replaceable(path: Path, *, record: str, sources: Iterable[Path] = ()) -> Path:
+    """Check that a folder may be replaced by a result: it is new, empty, or such a result itself.
+
+    Args:
+        path: Where the user wants the result.
+        record: File that every result of this kind holds.
+        sources: Folders that the result is made from.
+
+    Returns:
+        `path` in full, with links followed.
+
+    Raises:
+        OutputError: Replacing it would remove something else (OUT004).
+    """
+    with output_errors(path):
+        folder = path.resolve()
+        reason = None
+        if folder.exists() and not folder.is_dir():
+            reason = "this is a file"
+        elif any(is_inside(source, folder) for source in sources):
+            reason = "it holds what the result is made from"
+        elif is_inside(Path(), folder):
+            reason = "the command runs inside it"
+        elif folder.exists() and (foreign := _foreign_files(folder, record)):
+            reason = f"it holds {foreign[0]}"
+            reason += f" and {len(foreign) - 1} more files" if len(foreign) > 1 else ""
+    if reason is not None:
+        raise OutputError(
+            "OUT004",
+            f"a result would replace this, but {reason}",
+            where=path,
+            hint="Choose a new folder, or an earlier result of this command",
+        )
+    return folder
+
+
+def _foreign_files(folder: Path, record: str) -> list[str]:
+    """Return the files that are not of a result with this record, all where there is none."""
+    found = sorted(
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()
+    )
+    try:
+        manifest = cast("dict[str, Json]", read_json(folder / MANIFEST_NAME))
+        listed = cast("dict[str, str]", manifest["files"])
+        own = {MANIFEST_NAME, *listed} if record in listed else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        own = set()
+    return [name for name in found if name not in own]
 
 
 @contextlib.contextmanager

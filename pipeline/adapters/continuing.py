@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
+from pipeline.adapters.plain_lora import why_not_plain
 from pipeline.adapters.registry import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_WEIGHTS_FILE,
@@ -150,7 +151,8 @@ def _write_grown(
             for name, value in tensors.items()
         }
     else:
-        _check_same(config, {"peft_type": "MTLORA"}, folder)
+        # The gate reads all ranks at once, so more ranks would not leave old tasks as they are.
+        _check_same(config, {"peft_type": "MTLORA", "feature_gate": False}, folder)
     if (rank := int(config["task_rank"])) < 1:
         raise AdapterError(
             "ADP026",
@@ -180,6 +182,13 @@ def _as_shared_ranks(
 ) -> dict[str, Any]:
     """Return the configuration of an `mtlora` adapter without tasks that computes a plain LoRA."""
     _check_same(config, {"use_dora": False, "use_rslora": False}, folder)
+    if (reason := why_not_plain(config)) is not None:
+        raise AdapterError(
+            "ADP026",
+            f"only plain LoRA can take in a task: {reason}",
+            where=folder,
+            hint="Train it as `adapter: {type: lora}`, without `init`",
+        )
     kept = ("r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "target_modules",
             "exclude_modules", "modules_to_save", "trainable_token_indices",
             "base_model_name_or_path", "task_type")  # fmt: skip

@@ -22,7 +22,7 @@ from pipeline.adapters.batch_tasks import active_task
 from pipeline.adapters.model_loads import routed_layers
 from pipeline.adapters.routed_config import RoutedConfig
 from pipeline.errors import AdapterError, did_you_mean
-from pipeline.files import staged_folder, write_json, write_text
+from pipeline.files import check_replaceable, staged_folder, write_json, write_text
 from pipeline.types import Json
 
 if TYPE_CHECKING:
@@ -69,14 +69,15 @@ def export_lora(
     Args:
         model: A base with the adapter; left as it is.
         task: Name of the task.
-        folder: Replaced in one step if it is there.
+        folder: Replaced in one step if it is an export.
         rows: Token ids of the task's text, each `[T]`; needed where the router reads tokens.
         adapter: Name of the adapter in `model`.
 
     Raises:
         AdapterError: The adapter or the task cannot be exported.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds something else (OUT004).
     """
+    target = check_replaceable(folder, record=REPORT_FILE)
     config = model.peft_config[adapter]
     number = _task_number(config, task)
     exact = is_exactly_exportable(model)
@@ -97,7 +98,7 @@ def export_lora(
         kl_nats=None if exact else _divergence(model, factors, rows, task=number),
     )
     model.train(was_training)
-    with staged_folder(folder) as staged:
+    with staged_folder(target) as staged:
         _write_lora(model, config, factors, staged)
         write_json(staged / REPORT_FILE, report.to_json())
         write_text(staged / "README.md", _describe(report))

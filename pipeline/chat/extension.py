@@ -8,6 +8,7 @@ Both are read off the tokenizer's own tokens wherever prompts are made, and cann
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
@@ -23,6 +24,7 @@ from pipeline.chat.dna import (
 )
 from pipeline.chat.dna_bpe import Merge
 from pipeline.files import read_json
+from pipeline.types import Json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -85,8 +87,15 @@ class TokenExtension:
             settings = read_json(folder / "tokenizer_config.json")
         except (OSError, ValueError):
             return cls()
-        if not isinstance(settings, dict):
-            return cls()
+        return cls._of_settings(settings) if isinstance(settings, dict) else cls()
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> TokenExtension:
+        """Return the extension of a loaded tokenizer, as `read` would once it is saved."""
+        return cls._of_settings(tokenizer.init_kwargs)
+
+    @classmethod
+    def _of_settings(cls, settings: Mapping[str, Json]) -> TokenExtension:
         unit = settings.get(UNIT_SETTING)
         merges = cast("list[tuple[str, str]]", settings.get(MERGES_SETTING) or [])
         return cls(

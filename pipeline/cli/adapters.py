@@ -136,10 +136,12 @@ def export(
         taskloom adapters export runs/mine --task pubmedqa --to exported/pubmedqa
         taskloom adapters export runs/smora --task clinc_oos --to exported/clinc --lossy --rows 200
     """
-    from pipeline.adapters.lora_export import export_lora, is_exactly_exportable
+    from pipeline.adapters.lora_export import REPORT_FILE, export_lora, is_exactly_exportable
+    from pipeline.files import check_replaceable
     from pipeline.models.quiet import quiet_libraries
 
     quiet_libraries()
+    check_replaceable(to, record=REPORT_FILE, sources=[run])
     recipe = recipe_of_run(run)
     model = _load(recipe, run / "adapter")
     measured: list[Tensor] = []

@@ -54,7 +54,9 @@ def card(
     check_adapter_folder(adapter)
     with staged_folder(adapter) as staged:
         for path in adapter.iterdir():
-            if path.is_file() and path.name not in {CARD_NAME, "manifest.json"}:
+            if path.is_dir():
+                shutil.copytree(path, staged / path.name)
+            elif path.name not in {CARD_NAME, "manifest.json"}:
                 shutil.copy2(path, staged / path.name)
         write_text(staged / CARD_NAME, text)
     stdout.print(f"card: {adapter / CARD_NAME}", soft_wrap=True)

@@ -66,6 +66,7 @@ def continual(
         loaded,
         train=lambda each: _train(each, config_file),
         evaluate=evaluator.scores,
+        data_root=settings_of(context).data_root,
     )
     stages = [stage.tasks for stage in loaded.recipe.stages]
     scores = ContinualScores(

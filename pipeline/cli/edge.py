@@ -41,7 +41,7 @@ def show_edge(
     """
     from eval.leaderboard.edges import EDGE_NAME, Edge
     from eval.results import read_results
-    from pipeline.adapters.merging.merge import load_experts, merge
+    from pipeline.adapters.merging.merge import check_target, load_experts, merge
     from pipeline.cli.eval_processes import find_launch
     from pipeline.cli.evaluation import evaluate_here, job_of_options
     from pipeline.cli.report import show_leaderboard
@@ -55,20 +55,17 @@ def show_edge(
     folders: list[Path] = []
     scores: dict[str, list[float]] = {task: [] for task in tasks}
     weights = [number / (num_points - 1) for number in range(num_points)]
-    for weight in weights:
-        folder = out / f"{second.name}-{weight:.3f}"
-        sources = tuple(
-            source.model_copy(update={"weight": share})
-            for source, share in ((first, 1 - weight), (second, weight))
-            if share
-        )
-        point = pair.model_copy(update={"adapters": sources, "output_dir": str(folder / "adapter")})
+    points = [_point(pair, weight, out) for weight in weights]
+    for point in points:
+        check_target(point)
+    for point in points:
+        adapter = Path(point.output_dir)
         merge(point, load_experts(point))
         here = replace(
             job,
-            adapter=folder / "adapter",
+            adapter=adapter,
             include_base=False,
-            folder=folder / "eval",
+            folder=adapter.with_name("eval"),
             max_rows=max_rows,
         )
         folders += evaluate_here(here, find_launch())
@@ -83,6 +80,18 @@ def show_edge(
     write_json(out / EDGE_NAME, edge.to_json())
     show_leaderboard(folders, out)
     stdout.print(_table(edge))
+
+
+def _point(pair: MergeRecipe, weight: float, out: Path) -> MergeRecipe:
+    """Return the recipe of the average in which the second of two adapters has a weight."""
+    first, second = pair.adapters
+    sources = tuple(
+        source.model_copy(update={"weight": share})
+        for source, share in ((first, 1 - weight), (second, weight))
+        if share
+    )
+    folder = out / f"{second.name}-{weight:.3f}" / "adapter"
+    return pair.model_copy(update={"adapters": sources, "output_dir": str(folder)})
 
 
 def _ends(recipe: MergeRecipe, names: str) -> tuple[MergeSource, MergeSource]:

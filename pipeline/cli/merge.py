@@ -156,10 +156,11 @@ def transfer(
 
 
 def _run(recipe: MergeRecipe, settings: Settings, *, record: MergeRecord | None = None) -> None:
-    from pipeline.adapters.merging.merge import load_experts
+    from pipeline.adapters.merging.merge import check_target, load_experts
     from pipeline.adapters.merging.merge import merge as merge_adapters
     from pipeline.recipe.merging import FITTED
 
+    check_target(recipe)
     with stderr.status("reading adapters") as status:
         experts = load_experts(recipe)
         fitted = None if record is None else record.fitted(experts)

@@ -90,7 +90,19 @@ def _find_continuing_problems(recipe: Recipe) -> list[Problem]:
     if recipe.adapter.extend is not None and recipe.weight_decay > 0:
         message = "decay would move the weights that `adapter.extend` keeps as they are"
         problems.append(_problem(("weight_decay",), message, "Set it to 0"))
+    if recipe.adapter.start_from is not None or recipe.adapter.extend is not None:
+        message = "tokens of these tasks are not those that the earlier adapter was trained with"
+        problems += [
+            _problem((name,), message, "Leave it out, in both runs")
+            for name in added_tokens(recipe)
+        ]
     return problems
+
+
+def added_tokens(recipe: Recipe) -> list[str]:
+    """Return the fields that add tokens which depend on the tasks of the recipe."""
+    names = [name for name in ("task_tokens", "label_tokens") if getattr(recipe, name)]
+    return [*names, *(["dna_unit"] if recipe.dna_unit == "bpe" else [])]
 
 
 def _find_group_problems(recipe: Recipe) -> list[Problem]:

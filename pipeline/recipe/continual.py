@@ -11,6 +11,7 @@ import pydantic
 from pydantic import Field, model_validator
 
 from pipeline.errors import RecipeError, raise_all
+from pipeline.recipe.adapter_rules import added_tokens
 from pipeline.recipe.fields import StrictFields
 from pipeline.recipe.overrides import MergedDocument, merge_overrides, parse_overrides
 from pipeline.recipe.reading import read_recipe
@@ -31,6 +32,8 @@ Text = Annotated[str, Field(min_length=1)]
 _CODES = ErrorCodes("REC001", "REC002", "REC003", RecipeError)
 _OF_STAGES = ("tasks", "run_name", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
 """Fields of training that each stage sets."""
+_NOT_MERGED = ("use_dora", "use_rslora", "lora_modules_to_save")
+"""Fields whose adapters cannot be merged, or not written in their form."""
 
 
 class StageFields(StrictFields):
@@ -166,8 +169,17 @@ def _check_training(recipe: ContinualRecipe, training: Recipe, merged: MergedDoc
         RecipeError: Something does not fit (REC006).
     """
     reason = None
-    if recipe.strategy != "adapter_per_stage" and training.adapter.type != "lora":
+    goes_on, merges = recipe.strategy != "adapter_per_stage", recipe.strategy == "merge_after_stage"
+    added = added_tokens(training)
+    unmerged = [name for name in _NOT_MERGED if getattr(training, name)]
+    if goes_on and training.adapter.type != "lora":
         reason = f"strategy `{recipe.strategy}` needs `adapter: {{type: lora}}`"
+    elif goes_on and training.adapter.init is not None:
+        reason = "later stages go on with the weights of earlier ones; leave `adapter.init` out"
+    elif goes_on and added:
+        reason = f"stages of other tasks would have other tokens; leave `{added[0]}` out"
+    elif merges and unmerged:
+        reason = f"strategy `{recipe.strategy}` merges plain LoRA; leave `{unmerged[0]}` out"
     elif training.adapter.start_from or training.adapter.extend:
         reason = "stages follow each other; leave `adapter.start_from` and `adapter.extend` out"
     elif recipe.strategy == "replay" and training.mixture.groups:

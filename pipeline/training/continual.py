@@ -19,13 +19,18 @@ from pipeline.adapters.merging.factors import check_mergeable, load_expert
 from pipeline.adapters.merging.fold import fold, recompress, spread
 from pipeline.adapters.merging.writing import write_merged
 from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
-from pipeline.errors import TrainingError
+from pipeline.errors import RecipeError, TrainingError
+from pipeline.examples.cache import open_tables
 from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
 from pipeline.recipe import Recipe
 from pipeline.recipe.continual import Continual
+from pipeline.recipe.schema import EvaluationSettings
+from pipeline.sources.data_root import resolve_data_root
+from pipeline.training.early_checks import find_annotations
 from pipeline.training.recipe_record import MAY_CHANGE
-from pipeline.training.run_folder import ADAPTER_FOLDER, DATA_REPORT_FILE
-from pipeline.types import Json
+from pipeline.training.recipe_tokenizer import find_new_token_ids
+from pipeline.training.run_folder import ADAPTER_FOLDER
+from pipeline.types import Json, Split
 
 STAGE_FILE = "stage.json"
 
@@ -44,16 +49,26 @@ class ContinualResult:
     joint: Mapping[str, float] | None
 
 
-def run_continual(continual: Continual, *, train: Train, evaluate: Evaluate) -> ContinualResult:
+def run_continual(
+    continual: Continual, *, train: Train, evaluate: Evaluate, data_root: str | None = None
+) -> ContinualResult:
     """Run all stages that are not finished yet, and the references.
 
+    Args:
+        continual: What to run.
+        train: Trains one stage.
+        evaluate: Scores what was trained.
+        data_root: Local mirror that `evaluate` reads; `None` for that of the recipe.
+
     Raises:
+        RecipeError: Adapters would hold token rows, which cannot be merged (REC006).
         TrainingError: The folder holds another run (TRN050), or a finished stage was changed
             (TRN051).
         TrainingStopped: A signal stopped a training; started again, it goes on.
         PipelineError: As in `run_training`, evaluation and merging.
     """
-    runner = _Runner(continual, train, evaluate)
+    _check_mergeable_tokens(continual)
+    runner = _Runner(continual, train, evaluate, data_root)
     base = runner.reference_base()
     rows: list[Mapping[str, float]] = []
     for place in range(len(continual.recipe.stages)):
@@ -65,7 +80,9 @@ def run_continual(continual: Continual, *, train: Train, evaluate: Evaluate) -> 
 class _Runner:
     """Makes stages one after the other."""
 
-    def __init__(self, continual: Continual, train: Train, evaluate: Evaluate) -> None:
+    def __init__(
+        self, continual: Continual, train: Train, evaluate: Evaluate, data_root: str | None
+    ) -> None:
         self._continual = continual
         self._recipe = continual.recipe
         self._train = train
@@ -74,12 +91,19 @@ class _Runner:
         self._tasks = [task for stage in self._recipe.stages for task in stage.tasks]
         self._known: Path | None = None
         """Adapter after the newest stage."""
+        training = continual.training
+        split = (training.evaluation or EvaluationSettings()).split
+        self._scored_on = _rows_of(training, split, data_root or training.data_root)
 
     def reference_base(self) -> Mapping[str, float]:
         """Return the scores of the base."""
         folder = self._folder / "base"
         fields = self._continual.training.model_dump(mode="json", include=_OF_THE_BASE)
-        made_from: Json = {"training": fields, "tasks": [*self._tasks]}
+        made_from: dict[str, Json] = {
+            "training": fields,
+            "tasks": [*self._tasks],
+            "rows scored": self._scored_on,
+        }
         return _finished(folder, made_from, None) or _finish(
             folder, made_from, None, self._evaluate(None, self._tasks, folder / "eval")
         )
@@ -92,7 +116,7 @@ class _Runner:
         folder = self._folder / "joint"
         recipe = self._continual.stage_recipe(list(self._tasks), folder / "run", **changes)
         adapter = folder / "run" / ADAPTER_FOLDER
-        made_from = _made_from(recipe, None)
+        made_from = self._made_from(recipe, None)
         if (scores := _finished(folder, made_from, adapter)) is not None:
             return scores
         self._train(recipe)
@@ -113,7 +137,7 @@ class _Runner:
         trained = folder / "run" / ADAPTER_FOLDER
         merges = strategy == "merge_after_stage" and parent is not None
         self._known = folder / "merged" if merges else trained
-        made_from = _made_from(recipe, parent)
+        made_from = self._made_from(recipe, parent) | {"strategy": strategy}
         if merges:
             made_from["newest_weight"] = self._newest_weight(place)
         if (scores := _finished(folder, made_from, self._known)) is not None:
@@ -128,6 +152,17 @@ class _Runner:
         else:
             scores = self._evaluate(self._known, self._tasks, folder / "eval")
         return _finish(folder, made_from, self._known, scores)
+
+    def _made_from(self, recipe: Recipe, parent: Path | None) -> dict[str, Json]:
+        """Return everything that decides what a stage learns, and how it is scored."""
+        fields = recipe.model_dump(mode="json", exclude={*MAY_CHANGE, *_PLACES} - {"evaluation"})
+        fields["adapter"].pop("start_from")
+        return {
+            "recipe": fields,
+            "rows trained on": _rows_of(recipe, "train", recipe.data_root),
+            "rows scored": self._scored_on,
+            "adapter before": None if parent is None else _weights_sha256(parent),
+        }
 
     def _stage_recipe(self, place: int, folder: Path, parent: Path | None) -> Recipe:
         stage = self._recipe.stages[place]
@@ -195,14 +230,38 @@ _OF_THE_BASE = {"model_name_or_path", "model_revision", "dtype", "style", "evalu
 _PLACES = {"run_name", "output_dir", "data_root", "annotations"}
 
 
-def _made_from(recipe: Recipe, parent: Path | None) -> dict[str, Json]:
-    """Return everything that decides what a stage learns, and how it is scored."""
-    fields = recipe.model_dump(mode="json", exclude={*MAY_CHANGE, *_PLACES} - {"evaluation"})
-    fields["adapter"].pop("start_from")
-    return {"recipe": fields, "parent_sha256": None if parent is None else _weights_sha256(parent)}
+def _check_mergeable_tokens(continual: Continual) -> None:
+    training = continual.training
+    if continual.recipe.strategy != "merge_after_stage" or training.dna_unit is None:
+        return
+    if find_new_token_ids(training):
+        raise RecipeError(
+            "REC006",
+            f"got {training.dna_unit!r}, whose tokens the base lacks; their rows cannot be merged",
+            where="training.dna_unit",
+            hint="Choose another strategy, or a base that has the tokens",
+        )
 
 
-def _finished(folder: Path, made_from: Json, adapter: Path | None) -> Mapping[str, float] | None:
+def _rows_of(recipe: Recipe, split: Split, data_root: str | None) -> dict[str, Json]:
+    """Return what tells the rows of each task, and what is made of them, from others.
+
+    Raises:
+        PipelineError: A task is unknown, or its rows cannot be found.
+    """
+    root = resolve_data_root(data_root)
+    found: dict[str, Json] = {}
+    for annotation, entry in find_annotations(recipe):
+        tables = open_tables(annotation, split, root)
+        facts: list[Json] = [annotation.model_dump(mode="json"), annotation.data_fingerprint()]
+        facts += [[name, table.fingerprint] for name, table in sorted(tables.items())]
+        found[entry.task] = sha256_of_json(facts)
+    return found
+
+
+def _finished(
+    folder: Path, made_from: Mapping[str, Json], adapter: Path | None
+) -> Mapping[str, float] | None:
     """Return the scores of a finished stage; `None` where it has to be made.
 
     Raises:
@@ -213,12 +272,16 @@ def _finished(folder: Path, made_from: Json, adapter: Path | None) -> Mapping[st
     if not path.is_file():
         return None
     record = cast("dict[str, Json]", read_json(path))
-    if record["made_from_sha256"] != sha256_of_json(made_from):
+    earlier = cast("dict[str, Json]", record["made_from"])
+    changed = [
+        name for name in {**earlier, **made_from} if earlier.get(name) != made_from.get(name)
+    ]
+    if changed:
         raise TrainingError(
             "TRN050",
-            "this stage was made from another recipe",
+            f"this stage was made otherwise; differs in: {', '.join(changed)}",
             where=folder,
-            hint="Choose another output_dir, or restore the recipe",
+            hint="Choose another output_dir, or restore recipe and data",
         )
     if adapter is not None and record["adapter_sha256"] != _weights_sha256(adapter):
         raise TrainingError(
@@ -231,15 +294,15 @@ def _finished(folder: Path, made_from: Json, adapter: Path | None) -> Mapping[st
 
 
 def _finish(
-    folder: Path, made_from: Json, adapter: Path | None, scores: Mapping[str, float]
+    folder: Path,
+    made_from: Mapping[str, Json],
+    adapter: Path | None,
+    scores: Mapping[str, float],
 ) -> Mapping[str, float]:
     """Write that a stage is finished."""
-    report = folder / "run" / DATA_REPORT_FILE
     record: Json = {
         "schema_version": 1,
-        "made_from_sha256": sha256_of_json(made_from),
-        "made_from": made_from,
-        "data_sha256": sha256_of_file(report) if report.is_file() else None,
+        "made_from": dict(made_from),
         "adapter_sha256": None if adapter is None else _weights_sha256(adapter),
         "scores": dict(scores),
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline.adapters.merging.factors import Expert
+from pipeline.adapters.base_fingerprint import BaseFingerprint
+from pipeline.adapters.merging.factors import Expert, check_base
 from pipeline.adapters.merging.merge import Fitted
 from pipeline.adapters.merging.mixer import Mixer
 from pipeline.adapters.merging.regmean import RegMean
@@ -64,12 +65,14 @@ def fit_merge(
     Raises:
         AnnotationError: A task is unknown.
         SourceError: Its rows cannot be read.
-        AdapterError: The base has no such modules.
+        AdapterError: It is not the base of the adapters (ADP022), or has no such modules (ADP023,
+            ADP024).
         TrainingError: See `fit_coefficients`.
     """
     fit = recipe.fit
     assert fit is not None
     source = resolve_model(fit.model_name_or_path)
+    check_base(experts, BaseFingerprint.of(source))
     model = load_model(source, device=current_device(), load_in_4bit=fit.load_in_4bit)
     init = 1 / len(experts) if fit.init is None else fit.init
     granularity = fit.granularity if recipe.method == "learned" else "task"

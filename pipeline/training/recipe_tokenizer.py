@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline.chat.dna import DNA_SPAN
 from pipeline.chat.dna_bpe import Merge, learn_merges
 from pipeline.chat.extension import TokenExtension
-from pipeline.errors import MixtureError
+from pipeline.errors import AdapterError, MixtureError
 from pipeline.examples.cache import load_examples
 from pipeline.files import cache_root, read_sealed_json, sha256_of_json, write_sealed_json
 from pipeline.models.loading import load_tokenizer, resolve_model
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MERGES_VERSION = 1
 """Raise when the same sequences give other merges."""
+_TOKENIZER_FILE = "tokenizer_config.json"
 
 
 def load_recipe_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
@@ -70,6 +71,33 @@ def token_extension(recipe: Recipe) -> TokenExtension:
         tasks=tuple(entry.task for entry in recipe.tasks) if recipe.task_tokens else (),
         labels=tuple(labels),
     )
+
+
+def check_earlier_tokens(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that an adapter that a recipe goes on with was trained with the same tokens.
+
+    Args:
+        recipe: What is trained.
+        tokenizer: From `load_recipe_tokenizer`.
+
+    Raises:
+        AdapterError: It was not, so ids would mean other tokens, or have no rows (ADP026).
+    """
+    earlier = recipe.adapter.start_from or recipe.adapter.extend
+    if earlier is None:
+        return
+    if (Path(earlier) / _TOKENIZER_FILE).is_file():
+        is_same = TokenExtension.read(Path(earlier)) == TokenExtension.of(tokenizer)
+    else:
+        # Made elsewhere, with the tokens of its base.
+        is_same = not find_new_token_ids(recipe)
+    if not is_same:
+        raise AdapterError(
+            "ADP026",
+            "the adapter was trained with other tokens than this run",
+            where=earlier,
+            hint="Set `dna_unit` as the adapter's run has it",
+        )
 
 
 def _learned_merges(recipe: Recipe) -> tuple[Merge, ...]:

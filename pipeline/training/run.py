@@ -48,7 +48,11 @@ from pipeline.training.preparing_together import load_tasks_together
 from pipeline.training.processes import run_in_first, run_together
 from pipeline.training.progress import ProgressDisplay, describe_event
 from pipeline.training.recipe_record import RecipeRecord
-from pipeline.training.recipe_tokenizer import find_new_token_ids, load_recipe_tokenizer
+from pipeline.training.recipe_tokenizer import (
+    check_earlier_tokens,
+    find_new_token_ids,
+    load_recipe_tokenizer,
+)
 from pipeline.training.records import MetricsFile
 from pipeline.training.resuming import choose_checkpoint
 from pipeline.training.routing_record import RoutingRecord
@@ -198,6 +202,7 @@ def _prepare(recipe: Recipe) -> _Prepared:
     leakage = run_together(state, lambda: find_left_out(recipe), main_first=True)
     source = run_together(state, lambda: resolve_model(recipe.model_name_or_path), main_first=True)
     tokenizer = run_together(state, lambda: load_recipe_tokenizer(recipe), main_first=True)
+    run_together(state, lambda: check_earlier_tokens(recipe, tokenizer))
     by_split = load_tasks_together(recipe, tokenizer, state)
     leakage = leakage or run_together(state, lambda: leakage_of(recipe), main_first=True)
     tasks = by_split["train"]

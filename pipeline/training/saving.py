@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pipeline.training.trainer import MultiTaskTrainer
 
 
+_MARKS_OF_SAVED = (".modules_to_save.default.", ".trainable_tokens_delta.")
+"""In names of weights that are saved beside those of adapted layers."""
+
+
 def save_adapter(trainer: MultiTaskTrainer, folder: Path, *, base_source: str) -> None:
     """Save adapter, tokenizer and the base's fingerprint; every process must call this.
 
@@ -70,16 +74,22 @@ def _write(
 
 
 def gather_adapter_weights(model: PeftModel) -> dict[str, Tensor]:
-    """Return trainable weights and balance biases, whole, on the CPU, by their names in the model.
+    """Return the adapter's weights and balance biases, whole, on the CPU, by their names.
 
+    Those that are kept as they are, as in a grown adapter, belong to it too.
     Sharded engines keep a piece of each weight per process; only the adapter's own, small
     weights are gathered, never the base.
     """
-    trainable = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    with _whole_parameters(list(trainable.values())):
-        whole = {name: _whole(value).detach().cpu().clone() for name, value in trainable.items()}
+    marks = (f".{model.base_model.prefix}", *_MARKS_OF_SAVED)
+    own = {
+        name: value
+        for name, value in model.named_parameters()
+        if value.requires_grad or any(mark in name for mark in marks)
+    }
+    with _whole_parameters(list(own.values())):
+        whole = {name: _whole(value).detach().cpu().clone() for name, value in own.items()}
     # Shared weights are listed once above, but stand in a file under each of their names.
-    by_identity = {id(value): whole[name] for name, value in trainable.items()}
+    by_identity = {id(value): whole[name] for name, value in own.items()}
     for name, value in model.named_parameters(remove_duplicate=False):
         if name not in whole and id(value) in by_identity:
             whole[name] = by_identity[id(value)].clone()

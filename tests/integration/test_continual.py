@@ -7,14 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pipeline.adapters.merging.factors import load_expert
 from pipeline.adapters.registry import load_adapter
 from pipeline.cli.main import main
+from pipeline.errors import AdapterError, RecipeError, TrainingError
 from pipeline.models.loading import load_model
 from pipeline.recipe.continual import load_continual
+from pipeline.recipe.reading import read_recipe
 from pipeline.training.checkpoint import CheckpointStore
 from pipeline.training.continual import run_continual
+from pipeline.training.run import run_training
+from pipeline.yaml_reader import YamlDocument
 from tests.fixtures.tiny_mirror import write_tiny_mirror
 from tests.fixtures.tiny_models import save_tiny_model
 
@@ -156,6 +161,36 @@ def test_a_folder_of_another_run_or_a_changed_stage_is_refused(place, capsys):
     assert "TRN051" in capsys.readouterr().err
 
 
+def test_another_strategy_in_the_same_folder_is_refused(place):
+    Fake().run(write(place, "fake-strategy"))
+    with pytest.raises(TrainingError, match=r"differs in: strategy\..*TRN050"):
+        Fake().run(write(place, "fake-strategy", strategy="adapter_per_stage"))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "part"),
+    [
+        ("mirror/tiny/colour/train.jsonl", "red", "blue", "rows trained on"),
+        ("mirror/tiny/colour/test.jsonl", "this green", "that green", "rows scored"),
+        ("annotations/general/hue.yaml", "Which hue?", "What hue?", "rows scored"),
+    ],
+)
+def test_other_rows_or_annotations_in_the_same_folder_are_refused(file, old, new, part, place):
+    path = write(place, f"fake-rows-{part}-{new[:4]}", joint=False)
+    Fake().run(path)
+    before = (place / file).read_text()
+    assert old in before
+    (place / file).write_text(before.replace(old, new, 1))
+    try:
+        with pytest.raises(TrainingError, match=rf"differs in: [a-z, ]*{part}.*TRN050"):
+            Fake().run(path)
+    finally:
+        (place / file).write_text(before)
+    again = Fake()
+    again.run(path)
+    assert not again.trained
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -167,6 +202,18 @@ def test_a_folder_of_another_run_or_a_changed_stage_is_refused(place, capsys):
         ({"training": {"tasks": ["a"]}}, "each stage sets this itself"),
         ({"training": {"lerning_rate": 1}}, "learning_rate"),
         ({"training": {"adapter": {"type": "hydra"}}}, "needs `adapter: {type: lora}`"),
+        ({"training": {"task_tokens": True}}, "leave `task_tokens` out"),
+        ({"training": {"label_tokens": True}, "strategy": "replay"}, "leave `label_tokens` out"),
+        ({"training": {"dna_unit": "bpe"}}, "leave `dna_unit` out"),
+        ({"training": {"adapter": {"init": "pissa"}}}, "leave `adapter.init` out"),
+        *(
+            ({"training": {name: value}, "strategy": "merge_after_stage"}, f"leave `{name}` out")
+            for name, value in (
+                ("use_rslora", True),
+                ("use_dora", True),
+                ("lora_modules_to_save", ["lm_head"]),
+            )
+        ),
     ],
 )
 def test_mistakes_in_a_continual_recipe_are_named(fields, message, place, capsys):
@@ -174,6 +221,19 @@ def test_mistakes_in_a_continual_recipe_are_named(fields, message, place, capsys
     printed = capsys.readouterr().err
     assert message in printed
     assert "mistake.yaml:" in printed
+
+
+def test_rows_of_new_tokens_are_not_merged_after_a_stage(place):
+    units = {"training": {"dna_unit": "kmer3"}, "strategy": "merge_after_stage"}
+    fake = Fake()
+    with pytest.raises(RecipeError, match=r"'kmer3', whose tokens the base lacks.*REC006"):
+        fake.run(write(place, "fake-units", **units))
+    assert not fake.scored
+
+
+def test_an_adapter_per_stage_may_have_tokens_of_its_own(place):
+    path = write(place, "fake-tokens", strategy="adapter_per_stage", training={"task_tokens": True})
+    Fake().run(path)
 
 
 def test_it_is_not_launched_on_several_processes(place, monkeypatch, capsys):
@@ -214,6 +274,28 @@ def test_a_run_that_stops_inside_a_stage_ends_like_one_that_did_not(place, monke
     second = load_expert("b", place / "whole/stages/2-hue/run/adapter")
     moved = [not torch.equal(first.modules[m].B, second.modules[m].B) for m in first.modules]
     assert all(moved)
+
+
+def test_rows_of_units_of_dna_are_trained_on_in_the_next_stage(place):
+    path = write(place, "units", joint=False, training={"dna_unit": "single", "max_steps": 2})
+    assert run(path) == 0
+    configs, rows = [], []
+    for stage in ("1-colour", "2-hue"):
+        adapter = place / "units/stages" / stage / "run/adapter"
+        configs.append(json.loads((adapter / "adapter_config.json").read_text()))
+        weights = load_file(adapter / "adapter_model.safetensors")
+        rows.append(next(value for name, value in weights.items() if "token" in name))
+    assert configs[0]["trainable_token_indices"] == configs[1]["trainable_token_indices"]
+    assert rows[0].shape == rows[1].shape
+    other = json.loads(write(place, "other-units").read_text())["training"]
+    other |= {
+        "tasks": ["tiny/hue"],
+        "dna_unit": "kmer3",
+        "output_dir": str(place / "other-units"),
+        "adapter": {"start_from": str(place / "units/stages/1-colour/run/adapter")},
+    }
+    with pytest.raises(AdapterError, match=r"other tokens than this run.*ADP026"):
+        run_training(read_recipe(YamlDocument("other", other, {}, {}), name="other"))
 
 
 def test_merging_after_a_stage_averages_and_keeps_rank_and_scale(place):

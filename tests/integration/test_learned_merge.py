@@ -106,6 +106,15 @@ def test_imitating_one_adapter_on_its_task_learns_to_use_it(place):
     assert (merged - expert).norm() < 0.5 * (base - expert).norm()
 
 
+@pytest.mark.parametrize("method", ["best_uniform", "regmean"])
+def test_another_base_than_that_of_the_adapters_is_refused(method, place, capsys):
+    other = save_tiny_model(place / "other-base", seed=7)
+    assert run(place, fitted_by(place, method, model_name_or_path=str(other))) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("ADP022") == 2
+    assert "fit.model_name_or_path" in printed
+
+
 @pytest.mark.parametrize("objective", ["supervised", "entropy"])
 def test_every_objective_runs_on_all_tasks_and_lowers_itself(objective, place):
     assert run(place, recipe_of(place, objective=objective, num_steps=12)) == 0

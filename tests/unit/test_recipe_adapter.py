@@ -93,6 +93,11 @@ def test_lora_starts_from_pissa_where_asked(read):
             "adapter: {type: lora, init: pissa}\nload_in_4bit: true",
             "'pissa' changes the base weights",
         ),
+        *(
+            (f"adapter: {{type: {kind}, {field}: x}}\n{tokens}", "tokens of these tasks are not")
+            for kind, field in (("lora", "start_from"), ("mtlora", "extend"))
+            for tokens in ("task_tokens: true", "label_tokens: true", "dna_unit: bpe")
+        ),
     ],
 )
 def test_options_that_cannot_be_followed_are_refused(read, text, message):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.adapters.plain_lora import why_not_plain
 from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, read_adapter_config
 from pipeline.errors import AdapterError, PipelineError, raise_all
 from pipeline.files import sha256_of_file
@@ -108,18 +109,22 @@ def check_mergeable(experts: Sequence[Expert]) -> None:
         PipelineErrors: Several of these.
     """
     errors: list[PipelineError] = []
-    first = experts[0]
     shapes: dict[str, tuple[tuple[int, int], str]] = {}
     seen: set[str] = set()
-    for expert in experts:
+    for place, expert in enumerate(experts):
         if expert.name in seen:
             errors.append(AdapterError("ADP021", "two adapters have this name", where=expert.name))
         seen.add(expert.name)
-        if first.base.differs_from(expert.base):
+        # With all before it: one that does not say what its base is differs from none.
+        other = next(
+            (each for each in experts[:place] if expert.base.differs_from(each.base)), None
+        )
+        if other is not None:
+            message = f"trained on {expert.base.name!r}, {other.name!r} on {other.base.name!r}"
             errors.append(
                 AdapterError(
                     "ADP022",
-                    f"trained on {expert.base.name!r}, {first.name!r} on {first.base.name!r}",
+                    message,
                     where=expert.folder,
                     hint="Only adapters of one base model can be merged",
                 )
@@ -139,6 +144,27 @@ def check_mergeable(experts: Sequence[Expert]) -> None:
                 )
                 break
     raise_all(errors)
+
+
+def check_base(experts: Sequence[Expert], base: BaseFingerprint) -> None:
+    """Check that a model is the one that the adapters were trained on.
+
+    Raises:
+        AdapterError: It is another (ADP022).
+        PipelineErrors: For several adapters.
+    """
+    raise_all(
+        [
+            AdapterError(
+                "ADP022",
+                f"trained on {expert.base.name!r}, got {base.name!r} with other weights",
+                where=expert.folder,
+                hint="Name the base of the adapters in `fit.model_name_or_path`",
+            )
+            for expert in experts
+            if expert.base.differs_from(base)
+        ]
+    )
 
 
 def module_names(experts: Sequence[Expert]) -> list[str]:
@@ -172,8 +198,8 @@ def _refuse_other_forms(
         reason = f"it trains {config['modules_to_save']} in full"
     elif config.get("trainable_token_indices") is not None:
         reason = "it trains token rows, which belong to one vocabulary"
-    elif config.get("bias", "none") != "none":
-        reason = "it trains biases"
+    elif (other_form := why_not_plain(config)) is not None:
+        reason = other_form
     elif any(tensor.ndim != 2 for tensor in tensors.values()):
         reason = "it changes convolutions"
     else:
@@ -186,5 +212,5 @@ def _refuse_other_forms(
             "ADP020",
             f"only plain LoRA can be merged: {reason}",
             where=folder,
-            hint="Leave it out, or train it as `adapter: {type: lora}`",
+            hint="Leave it out, or train it as `adapter: {type: lora}`, without `init`",
         )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 from pipeline.adapters.merging.factors import Expert, Factors, check_mergeable, load_expert
 from pipeline.adapters.merging.fold import Recompressed, fold, recompress, spread
 from pipeline.adapters.merging.rules import RULES, RuleName, RuleSettings, merge_by_rule
-from pipeline.adapters.merging.writing import write_merged
+from pipeline.adapters.merging.writing import MERGE_FILE, write_merged
+from pipeline.files import check_replaceable
 from pipeline.types import Json
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ class Fitted:
     """How it was found; for `merge.json`."""
 
 
+def check_target(recipe: MergeRecipe) -> Path:
+    """Return the folder of a merge, in full, after a check that nothing else is in it.
+
+    Raises:
+        OutputError: It holds something else than a merge, or an adapter to be merged (OUT004).
+    """
+    sources = [Path(source.path) for source in recipe.adapters]
+    return check_replaceable(Path(recipe.output_dir), record=MERGE_FILE, sources=sources)
+
+
 def load_experts(recipe: MergeRecipe) -> list[Expert]:
     """Read the adapters of a recipe.
 
@@ -78,8 +89,9 @@ def merge(
         on_module: Told about each finished module.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds something else.
     """
+    target = check_target(recipe)
     used: Coefficients = spread(experts, recipe.weights())
     if fitted is not None and fitted.coefficients is not None:
         used = fitted.coefficients
@@ -88,11 +100,10 @@ def merge(
     else:
         factors = None if fitted is None else fitted.factors
         merged = _cut(fold(experts, used) if factors is None else factors, recipe.rank, on_module)
-    folder = Path(recipe.output_dir)
     tails = {module: result.tail for module, result in merged.items()}
     write_merged(
         {module: result.factors for module, result in merged.items()},
-        folder,
+        target,
         experts=experts,
         record={
             "recipe": cast("Json", recipe.model_dump(mode="json", exclude_unset=True)),
@@ -104,7 +115,7 @@ def merge(
         },
     )
     return MergeReport(
-        folder=folder,
+        folder=Path(recipe.output_dir),
         num_modules=len(merged),
         rank=max(result.factors.rank for result in merged.values()),
         tails=tails,

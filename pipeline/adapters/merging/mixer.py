@@ -83,7 +83,7 @@ class Mixer(nn.Module):
             init: Where coefficients start, for all adapters or by name.
 
         Raises:
-            AdapterError: A module is absent (ADP024).
+            AdapterError: A module is absent (ADP024) or of another shape (ADP023).
         """
         super().__init__()
         self.names = tuple(expert.name for expert in experts)
@@ -174,6 +174,16 @@ class Mixer(nn.Module):
             for place, expert in enumerate(self._experts)
             if module in expert.modules
         ]
+        shape = (parts[0][2].shape[0], parts[0][1].shape[1])
+        own = (getattr(base, "out_features", None), getattr(base, "in_features", None))
+        if None not in own and own != shape:
+            raise AdapterError(
+                "ADP023",
+                f"{module} is {shape[0]} x {shape[1]} in the adapters, {own[0]} x {own[1]} in the "
+                "model",
+                where=self._experts[parts[0][0]].folder,
+                hint="Give the base model that the adapters were trained on",
+            )
         mixed = MixedLinear(base, parts)
         setattr(owner, leaf, mixed)
         return mixed

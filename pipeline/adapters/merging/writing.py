@@ -29,7 +29,7 @@ def write_merged(
 
     Args:
         modules: Factors by module name.
-        folder: Made whole, or not at all; one that is there is replaced.
+        folder: Made whole, or not at all; one that is there is replaced, whatever it holds.
         experts: What was merged.
         record: What `merge.json` says besides the sources.
         lora_alpha_per_rank: Scale that is taken out of the factors; 1 leaves it in them.

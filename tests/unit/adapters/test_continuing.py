@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -12,6 +14,7 @@ from pipeline.adapters.lora_export import export_lora
 from pipeline.adapters.registry import load_adapter
 from pipeline.errors import AdapterError
 from pipeline.recipe.schema import AdapterSettings
+from pipeline.training.saving import gather_adapter_weights
 from tests.unit.adapters.family import INPUT_IDS, TASKS, build_adapted, build_base
 
 MTLORA = AdapterSettings(type="mtlora", rank=8, lora_alpha=8, task_rank=2)
@@ -110,6 +113,49 @@ def test_all_of_a_lora_is_trained_on_where_one_starts_from_it(lora):
 def test_another_form_of_adapter_is_no_start(settings, message, lora):
     with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
         start_adapter_from(build_base(), lora, settings)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("init_lora_weights", "pissa", "started with 'pissa'"),
+        ("target_parameters", ["weight"], "no layers"),
+    ],
+)
+def test_only_a_plain_lora_becomes_the_shared_ranks(field, value, reason, lora):
+    path = lora / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(AdapterError, match=rf"{reason}.*ADP026"):
+        extend_adapter(build_base(), lora, MTLORA, task_names=["new"])
+
+
+@pytest.mark.parametrize("kind", ["mtlora", "lora"])
+@pytest.mark.parametrize(
+    "options", [{"modules_to_save": ["norm"]}, {"trainable_token_indices": [3, 5]}]
+)
+def test_a_grown_adapter_is_gathered_with_what_it_keeps(kind, options, tmp_path):
+    if kind == "mtlora":
+        old = build_adapted("mtlora", task_rank=2, **options)
+    else:
+        config = LoraConfig(r=8, lora_alpha=8, target_modules=["q_proj"], **options)
+        old = get_peft_model(build_base(), config)
+    with torch.no_grad():
+        for name, value in old.named_parameters():
+            if "modules_to_save" in name or "tokens_delta" in name:
+                value.add_(1)
+    old.save_pretrained(tmp_path / "old")
+    grown = extend_adapter(build_base(), tmp_path / "old", MTLORA, task_names=["new"])
+    before = answers(grown, None)
+    grown.save_pretrained(
+        tmp_path / "grown", state_dict=gather_adapter_weights(grown), save_embedding_layers=False
+    )
+    assert torch.equal(answers(load_adapter(build_base(), tmp_path / "grown"), None), before)
+
+
+def test_a_gate_over_all_ranks_cannot_grow(tmp_path):
+    build_adapted("mtlora", task_rank=2, feature_gate=True).save_pretrained(tmp_path / "gated")
+    with pytest.raises(AdapterError, match=r"has feature_gate True.*ADP026"):
+        extend_adapter(build_base(), tmp_path / "gated", MTLORA, task_names=["new"])
 
 
 def test_what_cannot_grow_is_refused(mtlora, tmp_path):

@@ -10,7 +10,7 @@ from peft import PeftModel
 
 from pipeline.adapters.batch_tasks import active_task
 from pipeline.adapters.lora_export import export_lora, is_exactly_exportable, measure_mean_gates
-from pipeline.errors import AdapterError
+from pipeline.errors import AdapterError, OutputError
 from tests.unit.adapters.family import INPUT_IDS, build_adapted, build_base, variant
 
 EXACT = ["mtlora", "mtl_lora", "mtl_lora diagonal", "smora by task", "hydra uniform"]
@@ -71,6 +71,16 @@ def test_mean_gates_sum_to_the_active_ranks():
     gates = measure_mean_gates(adapted, [INPUT_IDS[0]], task=0)
     assert len(gates) == 14
     assert all(abs(float(each.sum()) - 3) < 1e-4 for each in gates.values())
+
+
+def test_an_export_replaces_nothing_but_an_export(tmp_path):
+    adapted = variant("mtlora").eval()
+    for _ in range(2):
+        export_lora(adapted, "red", tmp_path / "lora")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"OUT004"):
+        export_lora(adapted, "red", tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -310,7 +311,7 @@ def test_every_rule_writes_a_folder_that_loads(method, base, folders, tmp_path, 
 
 def changed(folder: Path, target: Path, **config: object) -> Path:
     """Copy an adapter with other fields in its configuration."""
-    target.mkdir()
+    target.mkdir(parents=True)
     for name in ("adapter_model.safetensors", BASE_MODEL_FILE):
         (target / name).write_bytes((folder / name).read_bytes())
     value = json.loads((folder / "adapter_config.json").read_text())
@@ -326,6 +327,14 @@ def changed(folder: Path, target: Path, **config: object) -> Path:
         ({"modules_to_save": ["lm_head"]}, "trains \\['lm_head'\\] in full"),
         ({"trainable_token_indices": [1]}, "token rows"),
         ({"bias": "all"}, "biases"),
+        *(
+            ({"init_lora_weights": start}, f"started with '{start}'")
+            for start in ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga")
+        ),
+        ({"alora_invocation_tokens": [1, 2]}, "from certain tokens on"),
+        ({"use_qalora": True}, "QALoRA"),
+        ({"target_parameters": ["weight"]}, "no layers"),
+        ({"arrow_config": {"top_k": 2}}, "routes between adapters"),
     ],
 )
 def test_adapters_that_are_no_plain_lora_are_refused_with_the_reason(
@@ -333,6 +342,11 @@ def test_adapters_that_are_no_plain_lora_are_refused_with_the_reason(
 ):
     with pytest.raises(AdapterError, match=rf"{reason}.*ADP020"):
         load_expert("x", changed(folders["a"], tmp_path / "x", **config))
+
+
+@pytest.mark.parametrize("start", [True, False, "gaussian", "eva", "orthogonal", None])
+def test_starts_that_leave_the_base_alone_can_be_merged(start, folders, tmp_path):
+    load_expert("x", changed(folders["a"], tmp_path / "x", init_lora_weights=start))
 
 
 def test_other_weights_in_the_folder_are_refused(folders, tmp_path):
@@ -349,6 +363,9 @@ def test_adapters_of_different_bases_or_shapes_are_refused_all_at_once(folders, 
     first, second = load_expert("a", folders["a"]), load_expert("x", other)
     with pytest.raises(AdapterError, match="ADP022"):
         check_mergeable([first, second])
+    unknown = replace(first, name="u", base=BaseFingerprint(""))
+    with pytest.raises(AdapterError, match=r"'a' on .*ADP022"):
+        check_mergeable([unknown, first, second])
     wide = random_expert("w", seed=1, rank=2)
     narrow = Expert(
         name="w",
@@ -360,6 +377,52 @@ def test_adapters_of_different_bases_or_shapes_are_refused_all_at_once(folders, 
     with pytest.raises(PipelineErrors) as caught:
         check_mergeable([wide, narrow])
     assert [error.code for error in caught.value.errors] == ["ADP021", "ADP023"]
+
+
+def every_file(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def out_merge(recipe: str, out: Path) -> list[str]:
+    return ["merge", recipe, "--output_dir", str(out)]
+
+
+def out_prefer(recipe: str, out: Path) -> list[str]:
+    return ["prefer", recipe, "--weights", "a=1", "--out", str(out)]
+
+
+@pytest.mark.parametrize("command", [out_merge, out_prefer])
+@pytest.mark.parametrize("out", ["runs", "runs/a", "runs/a/adapter", "runs/notes.txt", "."])
+def test_a_folder_that_no_merge_wrote_is_never_replaced(
+    command, out, folders, tmp_path, monkeypatch, capsys
+):
+    runs = tmp_path / "runs"
+    inside = {name: changed(folders[name], runs / name / "adapter") for name in ("a", "b")}
+    (runs / "notes.txt").write_text("mine")
+    recipe = write_recipe(tmp_path / "merge.yaml", inside)
+    before = every_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run(command(recipe, Path(out))) == 2
+    assert "OUT004" in capsys.readouterr().err
+    assert every_file(tmp_path) == before
+
+
+def test_a_merge_replaces_an_earlier_merge_but_nothing_beside_it(folders, tmp_path, capsys):
+    recipe = write_recipe(tmp_path / "merge.yaml", folders)
+    out = tmp_path / "merged"
+    out.mkdir()
+    assert run(out_merge(recipe, out)) == 0
+    first = (out / "adapter_model.safetensors").read_bytes()
+    assert run([*out_merge(recipe, out), "--weight", "0.1"]) == 0
+    assert (out / "adapter_model.safetensors").read_bytes() != first
+    (out / "eval").mkdir()
+    (out / "eval/results.json").write_text("{}")
+    assert run(out_merge(recipe, out)) == 2
+    assert "eval/results.json" in capsys.readouterr().err
+    again = write_recipe(tmp_path / "again.yaml", {"merged": out, "b": folders["b"]})
+    (out / "eval/results.json").unlink()
+    assert run(out_merge(again, out)) == 2
+    assert "OUT004" in capsys.readouterr().err
 
 
 def test_mistakes_in_a_merge_recipe_are_named_with_their_place(tmp_path, capsys):

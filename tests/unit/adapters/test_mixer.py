@@ -182,3 +182,10 @@ def test_the_base_may_be_in_4_bits_and_coefficients_still_learn():
     assert float(mixer.coefficients["all"].grad) > 0
     mixer.restore()
     assert torch.equal(model.layers[0](x), before)
+
+
+def test_a_module_of_another_shape_is_refused():
+    model = build_model()
+    model.layers[1].up = nn.Linear(6, 12)
+    with pytest.raises(AdapterError, match=r"layers.1.up is 10 x 6 .* 12 x 6 .*ADP023"):
+        Mixer(model, EXPERTS)

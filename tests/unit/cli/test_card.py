@@ -24,7 +24,10 @@ def test_a_card_is_written_into_a_whole_adapter_only(tmp_path, monkeypatch):
     with staged_folder(adapter) as staged:
         (staged / "adapter_config.json").write_text('{"peft_type": "LORA"}')
         (staged / "adapter_model.safetensors").write_bytes(b"weights")
+        (staged / "notes").mkdir()
+        (staged / "notes/mine.txt").write_text("mine")
     card(tmp_path)
+    assert (adapter / "notes/mine.txt").read_text() == "mine"
     assert (adapter / "README.md").read_text() == "# A card\n"
     assert is_complete_folder(adapter)
     (adapter / "adapter_model.safetensors").write_bytes(b"weighty")
