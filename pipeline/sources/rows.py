@@ -24,7 +24,7 @@ from pipeline.sources.features import Features, class_names
 from pipeline.sources.folder import FolderPlace, Place
 from pipeline.sources.hub import open_hub
 from pipeline.sources.json_lines import JsonLinesFile
-from pipeline.sources.layout import FoundSplit, WantedSplit, check_relative
+from pipeline.sources.layout import FoundSplit, WantedSplit, check_relative, has_named_files
 from pipeline.sources.lock import read_lock
 from pipeline.sources.reading import SourceSplit, locate_split, open_split
 from pipeline.sources.selection import partition_rows
@@ -320,6 +320,7 @@ def wanted_split(annotation: DatasetAnnotation, name: str) -> WantedSplit:
         data_dir=source.data_dir,
         data_files=source.files if source.hub is None else source.data_files,
         stream=source.stream is not False,
+        has_own_files=source.hub is None,
         format=source.format,
         reader_options=options,
     )
@@ -336,12 +337,23 @@ def locate_rows(place: Place, wanted: WantedSplit) -> FoundSplit:
     except SourceError as error:
         if error.code not in {"SRC103", "SRC104", "SRC108"}:
             raise
-        if isinstance(place, FolderPlace) and (wanted.data_files or wanted.data_dir):
+        if _may_be_plainer(place, wanted):
             plain = dataclasses.replace(wanted, data_files=None, data_dir=None)
             with contextlib.suppress(SourceError):
                 return locate_split(place, plain)
         error.message += f" (looked in {place.origin})"
         raise
+
+
+def _may_be_plainer(place: Place, wanted: WantedSplit) -> bool:
+    """Return whether a folder may hold a split under its plain name, and not as the hub has it.
+
+    Where some of the named files are there, the one that is missing is missing.
+    """
+    is_named = wanted.data_files is not None or wanted.data_dir is not None
+    if not isinstance(place, FolderPlace) or wanted.has_own_files or not is_named:
+        return False
+    return not has_named_files(wanted, place.listing())
 
 
 def open_source_split(

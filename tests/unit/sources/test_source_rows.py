@@ -117,6 +117,22 @@ def test_a_mirror_may_be_laid_out_more_plainly_than_the_hub(annotate, mirror, wr
         load_rows(wrong, "train", mirror)
 
 
+def test_a_named_file_that_is_missing_is_not_replaced_by_another(annotate, mirror, write_lines):
+    source = ", data_files: {train: nothere.jsonl, test: extra.jsonl}"
+    with pytest.raises(SourceError, match=r"no file 'nothere.jsonl' for split 'train'"):
+        load_rows(annotate(source=source), "train", mirror)
+
+
+def test_own_files_lie_where_the_annotation_says(tmp_path, write_lines):
+    write_lines(tmp_path / "mine" / "train.jsonl", [{"text": "of another task", "label": 1}])
+    path = tmp_path / "mine" / "task.yaml"
+    text = ANNOTATION.format(splits="{train: train}", source="")
+    path.write_text(text.replace("hub: owner/name", "files: {train: helpdesk/trian.jsonl}"))
+    with pytest.raises(SourceError, match=r"no file 'helpdesk/trian.jsonl'") as caught:
+        load_rows(load_annotation(path), "train", None)
+    assert caught.value.code == "SRC108"
+
+
 def test_files_beside_the_annotation_need_no_mirror(tmp_path, write_lines):
     write_lines(tmp_path / "mine" / "data" / "a.jsonl", [{"text": "a", "label": 1}])
     path = tmp_path / "mine" / "task.yaml"
