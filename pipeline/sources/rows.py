@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.annotations.schema import DatasetAnnotation
-from pipeline.annotations.source import Take
-from pipeline.errors import SourceError
+from pipeline.annotations.source import Take, is_test_name
+from pipeline.errors import AnnotationError, SourceError
 from pipeline.files import sha256_of_json
 from pipeline.sources.batches import Row, RowBatch
 from pipeline.sources.data_root import dataset_folder
@@ -29,6 +29,7 @@ from pipeline.sources.lock import read_lock
 from pipeline.sources.reading import SourceSplit, locate_split, open_split
 from pipeline.sources.selection import partition_rows
 from pipeline.types import SPLITS, Split
+from pipeline.yaml_reader import excerpt
 
 
 class RowTable:
@@ -206,6 +207,7 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
 
     Raises:
         SourceError: The task has no such split, or its source cannot be found or read.
+        AnnotationError: One file serves two source splits, or a test file serves `train`.
     """
     source = annotation.splits.of(split)
     if source is None:
@@ -217,13 +219,39 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
             hint="Choose one of them, or give the split a source in the annotation",
         )
     place = open_place(annotation, data_root)
-    named = source.source if isinstance(source, Take) else source
-    names = (named,) if isinstance(named, str) else named
+    _check_files(annotation, place)
+    names = annotation.splits.named(split)
     opened = [open_source_split(annotation, name, place)[0] for name in names]
     chosen, selection = _chosen_rows(annotation, split, names, opened)
     if annotation.source.stream_rows is not None:
         chosen, selection = _first_rows(annotation, chosen)
     return RowTable(opened, origin=place.origin, chosen=chosen, selection=selection)
+
+
+def _check_files(annotation: DatasetAnnotation, place: Place) -> None:
+    """Refuse files that serve two source splits of a task, or are test files and serve `train`.
+
+    Raises:
+        AnnotationError: There is such a file.
+    """
+    splits = annotation.splits
+    users: dict[str, str] = {}
+    for split in splits.present():
+        for name in splits.named(split):
+            try:
+                files = locate_rows(place, wanted_split(annotation, name)).files
+            except SourceError:
+                continue  # told where that split itself is read
+            for file in files:
+                where = annotation.mark(("splits", split))
+                if users.setdefault(file, name) != name:
+                    message = f"file {excerpt(file)} of {excerpt(name)} is one of {users[file]} too"
+                    hint = "No row may come twice; cut a part out: {take: 0.1, from: NAME}"
+                    raise AnnotationError("ANN144", message, where=where, hint=hint)
+                if split == "train" and is_test_name(file):
+                    message = f"file {excerpt(file)} is a test split and may not be trained on"
+                    hint = "Name it under `test`"
+                    raise AnnotationError("ANN145", message, where=where, hint=hint)
 
 
 def load_side_file(

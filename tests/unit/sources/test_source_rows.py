@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.annotations.schema import load_annotation
-from pipeline.errors import PipelineError, SourceError
+from pipeline.errors import AnnotationError, PipelineError, SourceError
 from pipeline.sources import load_rows, load_side_file, resolve_data_root
 
 ANNOTATION = """schema_version: 1
@@ -131,6 +131,33 @@ def test_own_files_lie_where_the_annotation_says(tmp_path, write_lines):
     with pytest.raises(SourceError, match=r"no file 'helpdesk/trian.jsonl'") as caught:
         load_rows(load_annotation(path), "train", None)
     assert caught.value.code == "SRC108"
+
+
+@pytest.mark.parametrize(
+    ("splits", "files", "code", "part"),
+    [
+        ("{train: train, test: test}", '{train: "*.jsonl", test: b.jsonl}', "ANN144", "'b.jsonl'"),
+        ("{train: [x, z]}", "{x: ./a.jsonl, z: a.jsonl}", "ANN144", "file 'a.jsonl' of 'z'"),
+        (
+            "{train: train, validation: {take: 1, from: y}}",
+            '{train: "*.jsonl", y: b.jsonl}',
+            "ANN144",
+            "is one of train too",
+        ),
+        ("{train: train}", '{train: "t*.jsonl"}', "ANN145", "file 'test.jsonl' is a test split"),
+    ],
+)
+def test_a_file_serves_one_source_split_and_tests_no_training(
+    splits, files, code, part, tmp_path, write_lines
+):
+    for name in ("a", "b", *["test"] * (code == "ANN145")):
+        write_lines(tmp_path / "mine" / f"{name}.jsonl", [{"text": name, "label": 1}])
+    path = tmp_path / "mine" / "task.yaml"
+    text = ANNOTATION.format(splits=splits, source="")
+    path.write_text(text.replace("hub: owner/name", f"files: {files}"))
+    with pytest.raises(AnnotationError, match=part) as caught:
+        load_rows(load_annotation(path), "train", None)
+    assert caught.value.code == code
 
 
 def test_files_beside_the_annotation_need_no_mirror(tmp_path, write_lines):
