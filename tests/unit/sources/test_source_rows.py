@@ -1,4 +1,5 @@
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -6,7 +7,7 @@ import pytest
 
 from pipeline.annotations.schema import load_annotation
 from pipeline.errors import AnnotationError, PipelineError, SourceError
-from pipeline.sources import load_rows, load_side_file, resolve_data_root
+from pipeline.sources import folder, load_rows, load_side_file, resolve_data_root
 
 ANNOTATION = """schema_version: 1
 id: demo
@@ -179,6 +180,39 @@ def test_comma_separated_files_are_read_as_datasets_reads_them(tmp_path, monkeyp
     table = load_rows(load_annotation(path), "train", None)
     assert list(table) == [{"label": 1, "text": "two; words"}, {"label": 0, "text": "b"}]
     assert len(table) == 2
+
+
+@pytest.fixture
+def own_table(tmp_path, monkeypatch):
+    """Return the rows of a file of the user's own."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def read(name, content):
+        (tmp_path / name).write_text(content)
+        os.utime(tmp_path / name, (1, 1))
+        text = ANNOTATION.format(splits="{train: train}", source="")
+        path = tmp_path / "task.yaml"
+        path.write_text(text.replace("hub: owner/name", f"files: {{train: {name}}}"))
+        return load_rows(load_annotation(path), "train", None)
+
+    return read
+
+
+@pytest.mark.parametrize(("name", "sep"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_words_that_pandas_reads_as_missing_are_text_and_an_empty_cell_is_null(
+    name, sep, own_table
+):
+    labels = ["None", "NA", "null", "nan", "N/A", "yes"]
+    lines = ["text\tlabel", *(f"t\t{label}" for label in labels), "t\t"]
+    table = own_table(name, "\n".join(lines).replace("\t", sep) + "\n")
+    assert [row["label"] for row in table] == [*labels, None]
+
+
+def test_a_file_that_is_written_anew_at_the_same_time_is_read_anew(own_table):
+    first = own_table("a.csv", "text,label\na,1\n")
+    assert list(first) == [{"text": "a", "label": 1}]
+    folder._sha256.cache_clear()  # another process
+    assert list(own_table("a.csv", "text,label\nb,2\n")) == [{"text": "b", "label": 2}]
 
 
 def test_a_split_the_task_lacks_is_told(annotate, mirror):
