@@ -202,7 +202,7 @@ def _calls_are_the_answer(spec: TaskSpec) -> bool:
 
 
 _TURNS: dict[TaskKind, str] = {"chat": "messages", "function_calling": "query"}
-"""Input that holds earlier turns when it is a list, by kind; elsewhere such a name means nothing."""
+"""Input that holds earlier turns where it is a list, by kind."""
 
 
 def _input_lines(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, ...], list[str]]:
