@@ -96,6 +96,8 @@ class TaskSpec:
     """Options of the kind, e.g. `{"granular": "names"}` or `{"reverse_complement": true}`."""
     guide: TaskGuide | None = None
     """Longer instructions, for the styles that show them."""
+    is_dna: bool = False
+    """Whether an input `sequence` is DNA, whatever the kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from pipeline.annotations.cleaning import list_of
 from pipeline.annotations.evaluation import Evaluator, Functions, compile_expression, tag_name
 from pipeline.annotations.expressions import Spans
+from pipeline.annotations.input_shapes import input_shapes
 from pipeline.annotations.labels import LabelTable
 from pipeline.annotations.outcomes import RowSkipped, as_text, kind_of
 from pipeline.annotations.paths import Scope
@@ -61,6 +62,7 @@ def compile_fields(
     inputs = [name for name in annotation.fields if name not in NO_INPUTS]
     optional = {name for name in inputs if name in rules.optional_inputs}
     sequences = sequence_rules(annotation)
+    shapes = input_shapes(annotation.task)
 
     def run(scope: Scope, row: int | str) -> FieldValues:
         inner = dict(scope)
@@ -72,6 +74,9 @@ def compile_fields(
             name = next((n for n in inputs if found[n] is None and n not in optional), "")
             if name:
                 raise RowSkipped("null")
+            for name, shaped in shapes.items():
+                if found.get(name) is not None:
+                    found[name] = shaped(found[name])
             changes: list[str] = []
             for name, rules_of in sequences.items():
                 found[name] = _bases(found[name], rules_of, name, changes)

@@ -19,13 +19,16 @@ class LabelTable:
     names: tuple[str, ...]
     raw: Mapping[str, str] = field(default_factory=dict)
     """Raw value, as text, to name; empty when raw values are names or their positions."""
+    is_listed: bool = False
+    """Whether an annotation lists the names, so that a number may be meant as the name it spells.
+    Numbers in data that record class names are positions."""
 
     @classmethod
     def of(cls, labels: list[str] | dict[str, str]) -> LabelTable:
         """Return the table that `labels:` of an annotation spells."""
         if isinstance(labels, dict):
             return cls(tuple(dict.fromkeys(labels.values())), dict(labels))
-        return cls(tuple(labels))
+        return cls(tuple(labels), is_listed=True)
 
     def name_of(self, value: Json) -> str:
         """Return the name of a raw value.
@@ -44,7 +47,7 @@ class LabelTable:
             if found is not None:
                 return found
         elif _is_position(value, len(self.names)):
-            return self.names[int(cast("int", value))]
+            return self._at_position(int(cast("int", value)))
         if isinstance(value, bool):
             value = key
         if isinstance(value, str) and value in self.names:
@@ -56,6 +59,22 @@ class LabelTable:
             hint=f"{did_you_mean(str(value), known)} Map it under `labels`, "
             "or leave such rows out with `where`",
         )
+
+    def _at_position(self, position: int) -> str:
+        """Return the name at a position.
+
+        Raises:
+            AnnotationError: The number is itself a name, of another position.
+        """
+        text = str(position)
+        if self.is_listed and self.names[position] != text and text in self.names:
+            pairs = ", ".join(f'{name}: "{name}"' for name in self.names[:2])
+            raise AnnotationError(
+                "ANN205",
+                f"the value {position} may be the label {text!r} or the one at position {position}",
+                hint=f"Write `labels` as a map of raw values: {{{pairs}, ...}}",
+            )
+        return self.names[position]
 
 
 def _is_position(value: Json, length: int) -> bool:

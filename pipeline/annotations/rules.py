@@ -42,6 +42,7 @@ def relation_problems(annotation: DatasetAnnotation) -> list[Problem]:
         _others,
         _guide,
         _test_files,
+        _shared_files,
         _strands,
         _constant_target,
         _leaking_target,
@@ -261,6 +262,23 @@ def _test_files(annotation: DatasetAnnotation) -> Iterator[Problem]:
                     message = f"file {excerpt(file)} is a test split and may not be trained on"
                     hint = "Name it under `test`"
                     yield Problem(("source", key), "ANN145", message, hint)
+
+
+def _shared_files(annotation: DatasetAnnotation) -> Iterator[Problem]:
+    """Refuse a file that is named for two source splits; what patterns match is seen in loading."""
+    splits = annotation.splits
+    used = dict.fromkeys(name for split in splits.present() for name in splits.named(split))
+    for key in ("files", "data_files"):
+        given = getattr(annotation.source, key)
+        users: dict[str, str] = {}
+        for name in used if isinstance(given, dict) else ():
+            files = given.get(name, ())
+            for file in (files,) if isinstance(files, str) else files:
+                other = users.setdefault(file, name)
+                if other != name:
+                    message = f"file {excerpt(file)} already serves {excerpt(other)}"
+                    hint = "No row may come twice; cut a part out: {take: 0.1, from: NAME}"
+                    yield Problem(("source", key), "ANN144", message, hint)
 
 
 def _leaking_target(annotation: DatasetAnnotation) -> Iterator[Problem]:

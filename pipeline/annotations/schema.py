@@ -292,6 +292,7 @@ class DatasetAnnotation(_Strict):
             or default_metrics(self.task, settings, has_labels=self.labels is not None),
             settings=settings,
             guide=task_guide(self.guide, self.golden),
+            is_dna=self.source.modality == "dna",
         )
 
     def _answer_labels(self, class_names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -81,7 +81,7 @@ def _examples(
         return iter(golden_examples(annotation)), annotation.spec()
     data_root = resolve_data_root(settings.data_root)
     examples: Examples = load_examples(annotation, split_of(split), data_root=data_root)
-    return iter(examples), annotation.spec()
+    return iter(examples), examples.spec
 
 
 def _segments(conversation: Conversation) -> Group:

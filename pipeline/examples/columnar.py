@@ -20,11 +20,14 @@ import pyarrow.compute as pc
 
 from pipeline.annotations.columns import paths_used
 from pipeline.annotations.field_values import sequence_rules, target_function
+from pipeline.annotations.input_shapes import InputShape, input_shapes
+from pipeline.annotations.outcomes import RowSkipped
 from pipeline.annotations.references import evaluation_order
 from pipeline.annotations.row_operations import Let, Operation, Where
 from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.annotations.sequences import SequenceRules
 from pipeline.annotations.task_kinds import CLUSTER, NO_INPUTS
+from pipeline.errors import AnnotationError
 from pipeline.examples.columnar_values import ColumnFunction, Columns, MaskFunction, texts
 from pipeline.examples.encoding import (
     CHOICES,
@@ -86,6 +89,8 @@ class ColumnarPlan:
     """Inputs that may be empty."""
     sequences: dict[str, SequenceRules]
     """Inputs that are DNA."""
+    shapes: dict[str, InputShape]
+    """Inputs that the kind reads as more than text."""
     needs_any: bool
     """Whether at least one input must not be empty."""
     target: _Target
@@ -156,6 +161,8 @@ class ColumnarPlan:
             frame.leave(_empties(column))
         if name in self.sequences:
             frame.leave(_not_plain_bases(cells, self.sequences[name]))
+        if name in self.shapes:
+            frame.leave(_misshaped(column, self.shapes[name]))
         return cells
 
     def _leave_empty(self, frame: Frame) -> None:
@@ -196,6 +203,7 @@ def columnar_plan(
         nullable=frozenset(name for name in inputs if name in rules.optional_inputs),
         emptiable=frozenset(inputs) - required,
         sequences=sequence_rules(annotation),
+        shapes=input_shapes(annotation.task),
         needs_any=rules.any_inputs,
         target=_target(annotation, class_names),
         blank_target=rules.target != "text",
@@ -229,6 +237,18 @@ def _not_plain_bases(column: pa.Array, rules: SequenceRules) -> pa.Array:
     if rules.max_bases is not None:
         is_plain = pc.and_(is_plain, pc.less_equal(pc.binary_length(column), rules.max_bases))
     return pc.invert(pc.fill_null(is_plain, fill_value=False))
+
+
+def _misshaped(cells: Cells, shaped: InputShape) -> Mask:
+    """Return which values are not yet in the shape of their kind."""
+
+    def is_misshaped(value: Json) -> bool:
+        try:
+            return shaped(value) != value
+        except (RowSkipped, AnnotationError):
+            return True
+
+    return np.fromiter(map(is_misshaped, as_list(cells)), dtype=np.bool_, count=len(cells))
 
 
 def _blank(column: pa.Array) -> pa.Array:

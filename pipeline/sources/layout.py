@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +40,8 @@ class WantedSplit:
     """Options of the reader, such as `sep` of CSV files."""
     stream: bool = False
     """Whether files are read where they are, without being stored."""
+    has_own_files: bool = False
+    """Whether `data_files` are the user's own, which lie exactly where they are said to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,21 @@ def match_files(
             )
         found.update(dict.fromkeys(matches))
     return tuple(found)
+
+
+def has_named_files(wanted: WantedSplit, listing: Sequence[str]) -> bool:
+    """Return whether any file is there that `data_files` names, for whichever split."""
+    given = wanted.data_files or {}
+    files = given if isinstance(given, Mapping) else {"train": given}
+    for split in files:
+        for pattern in _patterns_of_split(replace(wanted, split=split), files):
+            pattern = _without_address(pattern, wanted.dataset)
+            if is_address(pattern):
+                pattern = PurePosixPath(urlsplit(pattern).path).name
+            matcher = _glob(pattern.removeprefix("./"))
+            if any(matcher.fullmatch(name) for name in listing):
+                return True
+    return False
 
 
 def _without_address(pattern: str, dataset: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.sources.arrow_part import open_parquet, part_of_dataset
 from pipeline.sources.batches import Part, RowBatch
 from pipeline.sources.declared import row_converter
 from pipeline.sources.features import Features, features_from_json, recorded_features
-from pipeline.sources.folder import Place
+from pipeline.sources.folder import Place, content_of_file
 from pipeline.sources.guards import quiet_datasets, read_errors
 from pipeline.sources.json_lines import JsonLinesFile
 from pipeline.sources.json_part import JsonPart
@@ -37,6 +37,12 @@ _FORMATS = {
     ".tsv": "tsv",
     ".arrow": "arrow",
     ".txt": "text",
+}
+_EMPTY_IS_MISSING = {"keep_default_na": False, "na_values": [""]}
+"""Without these, pandas takes `None`, `NA` and other words, which may be labels, for no value."""
+_READER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "csv": _EMPTY_IS_MISSING,
+    "tsv": {"sep": "\t", **_EMPTY_IS_MISSING},
 }
 _DATA_ENDINGS = (*_FORMATS, ".gz", ".zip", ".zst", ".xz", ".tar", ".xml")
 
@@ -173,10 +179,17 @@ def _load_with_datasets(path: Path, kind: str, options: Mapping[str, Any]) -> da
     import datasets
 
     builder = "csv" if kind == "tsv" else kind
-    settings = ({"sep": "\t"} if kind == "tsv" else {}) | dict(options)
+    settings = {**_READER_DEFAULTS.get(kind, {}), **options}
     with read_errors(path), quiet_datasets():
         try:
-            return datasets.load_dataset(builder, data_files=str(path), split="train", **settings)
+            # The cache of `datasets` knows a file by path and time; the name adds its content.
+            return datasets.load_dataset(
+                builder,
+                name=content_of_file(path)[:20],
+                data_files=str(path),
+                split="train",
+                **settings,
+            )
         except (datasets.exceptions.DatasetGenerationError, ValueError, TypeError) as error:
             cause = error.__cause__ or error
             raise SourceError(

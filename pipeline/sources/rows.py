@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.annotations.schema import DatasetAnnotation
-from pipeline.annotations.source import Take
-from pipeline.errors import SourceError
+from pipeline.annotations.source import Take, is_test_name
+from pipeline.errors import AnnotationError, SourceError
 from pipeline.files import sha256_of_json
 from pipeline.sources.batches import Row, RowBatch
 from pipeline.sources.data_root import dataset_folder
@@ -24,11 +24,12 @@ from pipeline.sources.features import Features, class_names
 from pipeline.sources.folder import FolderPlace, Place
 from pipeline.sources.hub import open_hub
 from pipeline.sources.json_lines import JsonLinesFile
-from pipeline.sources.layout import FoundSplit, WantedSplit, check_relative
+from pipeline.sources.layout import FoundSplit, WantedSplit, check_relative, has_named_files
 from pipeline.sources.lock import read_lock
 from pipeline.sources.reading import SourceSplit, locate_split, open_split
 from pipeline.sources.selection import partition_rows
 from pipeline.types import SPLITS, Split
+from pipeline.yaml_reader import excerpt
 
 
 class RowTable:
@@ -206,6 +207,7 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
 
     Raises:
         SourceError: The task has no such split, or its source cannot be found or read.
+        AnnotationError: One file serves two source splits, or a test file serves `train`.
     """
     source = annotation.splits.of(split)
     if source is None:
@@ -217,13 +219,39 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
             hint="Choose one of them, or give the split a source in the annotation",
         )
     place = open_place(annotation, data_root)
-    named = source.source if isinstance(source, Take) else source
-    names = (named,) if isinstance(named, str) else named
+    _check_files(annotation, place)
+    names = annotation.splits.named(split)
     opened = [open_source_split(annotation, name, place)[0] for name in names]
     chosen, selection = _chosen_rows(annotation, split, names, opened)
     if annotation.source.stream_rows is not None:
         chosen, selection = _first_rows(annotation, chosen)
     return RowTable(opened, origin=place.origin, chosen=chosen, selection=selection)
+
+
+def _check_files(annotation: DatasetAnnotation, place: Place) -> None:
+    """Refuse files that serve two source splits of a task, or are test files and serve `train`.
+
+    Raises:
+        AnnotationError: There is such a file.
+    """
+    splits = annotation.splits
+    users: dict[str, str] = {}
+    for split in splits.present():
+        for name in splits.named(split):
+            try:
+                files = locate_rows(place, wanted_split(annotation, name)).files
+            except SourceError:
+                continue  # told where that split itself is read
+            for file in files:
+                where = annotation.mark(("splits", split))
+                if users.setdefault(file, name) != name:
+                    message = f"file {excerpt(file)} of {excerpt(name)} is one of {users[file]} too"
+                    hint = "No row may come twice; cut a part out: {take: 0.1, from: NAME}"
+                    raise AnnotationError("ANN144", message, where=where, hint=hint)
+                if split == "train" and is_test_name(file):
+                    message = f"file {excerpt(file)} is a test split and may not be trained on"
+                    hint = "Name it under `test`"
+                    raise AnnotationError("ANN145", message, where=where, hint=hint)
 
 
 def load_side_file(
@@ -320,6 +348,7 @@ def wanted_split(annotation: DatasetAnnotation, name: str) -> WantedSplit:
         data_dir=source.data_dir,
         data_files=source.files if source.hub is None else source.data_files,
         stream=source.stream is not False,
+        has_own_files=source.hub is None,
         format=source.format,
         reader_options=options,
     )
@@ -336,12 +365,23 @@ def locate_rows(place: Place, wanted: WantedSplit) -> FoundSplit:
     except SourceError as error:
         if error.code not in {"SRC103", "SRC104", "SRC108"}:
             raise
-        if isinstance(place, FolderPlace) and (wanted.data_files or wanted.data_dir):
+        if _may_be_plainer(place, wanted):
             plain = dataclasses.replace(wanted, data_files=None, data_dir=None)
             with contextlib.suppress(SourceError):
                 return locate_split(place, plain)
         error.message += f" (looked in {place.origin})"
         raise
+
+
+def _may_be_plainer(place: Place, wanted: WantedSplit) -> bool:
+    """Return whether a folder may hold a split under its plain name, and not as the hub has it.
+
+    Where some of the named files are there, the one that is missing is missing.
+    """
+    is_named = wanted.data_files is not None or wanted.data_dir is not None
+    if not isinstance(place, FolderPlace) or wanted.has_own_files or not is_named:
+        return False
+    return not has_named_files(wanted, place.listing())
 
 
 def open_source_split(

@@ -27,6 +27,7 @@ from pipeline.types import (
     Role,
     TaskExample,
     TaskGuide,
+    TaskKind,
     TaskSpec,
     WorkedExample,
 )
@@ -200,14 +201,18 @@ def _calls_are_the_answer(spec: TaskSpec) -> bool:
     return spec.kind == "function_calling" and granular in {"calls", "response"}
 
 
+_TURNS: dict[TaskKind, str] = {"chat": "messages", "function_calling": "query"}
+"""Input that holds earlier turns where it is a list, by kind."""
+
+
 def _input_lines(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, ...], list[str]]:
     """Return earlier turns, and one `Name: value` line per input."""
     history: tuple[Message, ...] = ()
     lines: list[str] = []
     for name, value in example.inputs.items():
-        if name == "functions":
+        if name == "functions" and spec.kind == "function_calling":
             continue
-        if isinstance(value, list) and name in {"messages", "query"}:
+        if isinstance(value, list) and name == _TURNS.get(spec.kind):
             history = tuple(_turn(cast("dict[str, Json]", turn)) for turn in value)
             if spec.kind == "function_calling" and history and history[-1].role == "user":
                 # Two turns of the user in a row are no conversation.
@@ -222,7 +227,7 @@ def _input_lines(example: TaskExample, spec: TaskSpec) -> tuple[tuple[Message, .
         else:
             text = _input_text(name, value, spec)
             blank = "" if text.startswith("\n") else " "
-            lines.append(f"{_display_name(name)}:{blank}{text}")
+            lines.append(f"{_display_name(name, spec)}:{blank}{text}")
     return history, lines
 
 
@@ -252,8 +257,8 @@ def _called_turns(example: TaskExample) -> tuple[Message, ...]:
     )
 
 
-def _display_name(name: str) -> str:
-    if name == "tokens":
+def _display_name(name: str, spec: TaskSpec) -> str:
+    if name == "tokens" and spec.kind == "token_classification":
         return "Text"
     words = name.replace("_", " ")
     return words[:1].upper() + words[1:]
@@ -262,10 +267,10 @@ def _display_name(name: str) -> str:
 def _input_text(name: str, value: Json, spec: TaskSpec) -> str:
     if name == "records" and spec.kind == "records":
         return render_records(value, spec.settings)
-    if name == "sequence":
+    if name == "sequence" and (spec.is_dna or spec.kind == "dna_classification"):
         return f"<dna>{value}</dna>"
-    if name == "tokens":
-        return " ".join(cast("list[str]", value))
+    if name == "tokens" and isinstance(value, list):
+        return " ".join(map(_as_text, value))
     return _as_text(value)
 
 

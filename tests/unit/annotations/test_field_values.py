@@ -144,6 +144,62 @@ def test_plain_tags_are_one_name_per_word(annotate):
         run({"words": ["a"], "tags": [0, 1]}, 0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "row", "message"),
+    [
+        ("chat", "{messages: m, target: y}", {"m": "hi"}, "a list of turns .* got text"),
+        ("chat", "{messages: m, target: y}", {"m": ["hi"]}, "turn 0: a map is needed"),
+        ("chat", "{messages: m, target: y}", {"m": [{"content": "a"}]}, "turn 0: no role None"),
+        (
+            "chat",
+            "{messages: m, target: y}",
+            {"m": [{"role": "human", "content": "a"}]},
+            "no role 'human'; allowed are system, user.*form: share",
+        ),
+        (
+            "chat",
+            "{messages: m, target: y}",
+            {"m": [{"role": "user", "content": ["a"]}]},
+            "content: text is needed, got a list",
+        ),
+        (
+            "chat",
+            "{messages: m, target: y}",
+            {"m": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
+            "call 0: name: text is needed, got null",
+        ),
+        (
+            "function_calling",
+            "{query: m, functions: f, target: y}",
+            {"m": "do", "f": [{"description": "no name"}]},
+            "function 0: name: text is needed",
+        ),
+        (
+            "function_calling",
+            "{query: m, functions: f, target: y}",
+            {"m": "do", "f": [{"name": "f", "parameters": None}]},
+            "parameters: a map is needed, got null",
+        ),
+    ],
+)
+def test_turns_functions_and_calls_have_the_shape_of_their_kind(
+    annotate, kind, fields, row, message
+):
+    run = compile_fields(annotate(variant(kind, fields)))
+    with pytest.raises(AnnotationError, match=message) as caught:
+        run({"y": "so" if kind == "chat" else [], **row}, 0)
+    assert caught.value.code == "ANN212"
+    assert "row 0: fields." in str(caught.value)
+
+
+def test_words_that_are_numbers_become_text(annotate):
+    run = compile_fields(annotate(TOKENS))
+    found = run({"words": [3, "cats"], "tags": ["O", "O"]}, 0)
+    assert found["inputs"] == {"tokens": ["3", "cats"]}
+    with pytest.raises(RowSkipped, match=r"fields.tokens: text where a list|fields.target"):
+        run({"words": "3 cats", "tags": ["O", "O"]}, 0)
+
+
 def variant(kind, fields, **lines):
     text = f"""\
 schema_version: 1

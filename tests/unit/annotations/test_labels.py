@@ -39,6 +39,19 @@ def test_what_no_label_stands_for_is_an_error(value):
         LISTED.name_of(value)
 
 
+@pytest.mark.parametrize(("names", "value"), [(["1", "2", "3"], 1), (["1", "0"], 0.0)])
+def test_a_number_that_is_a_position_and_another_name_is_refused(names, value):
+    with pytest.raises(AnnotationError, match=r"may be the label '\d' or .*map of raw") as caught:
+        LabelTable.of(names).name_of(value)
+    assert caught.value.code == "ANN205"
+    assert LabelTable.of(names).name_of(str(int(value))) == str(int(value))
+
+
+def test_a_number_that_spells_the_name_at_its_position_is_no_doubt():
+    assert LabelTable.of(["0", "1", "2"]).name_of(1) == "1"
+    assert LabelTable(("1", "2", "3")).name_of(1) == "2"  # recorded with the data
+
+
 def test_a_null_label_skips_the_row():
     with pytest.raises(RowSkipped, match="label is null"):
         LISTED.name_of(None)

@@ -47,6 +47,11 @@ import pytest
             "ANN151",
             "a worked example needs its inputs",
         ),
+        (
+            {"source": "{files: {train: [a.csv, d.csv], test: d.csv}, licence: mit}"},
+            "ANN144",
+            "file 'd.csv' already serves 'train'",
+        ),
         ({"source": "{hub: o/x, licence: mit, local: true}"}, "ANN141", "and `how_to_get`"),
         (
             {

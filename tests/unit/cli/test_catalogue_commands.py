@@ -65,6 +65,18 @@ def test_golden_rows_are_shown_without_data():
     assert "List every disease in the text." in shown
 
 
+def test_show_lists_the_options_of_labels_that_come_from_the_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "own.yaml").write_text(
+        "schema_version: 1\nid: own\ntask: token_classification\nsettings: {scheme: plain}\n"
+        "source: {files: {train: rows.jsonl}, licence: mit}\nsplits: {train: train}\n"
+        "fields: {tokens: t, target: y}\nlabels: from_data\ninstruction: Which?\n"
+    )
+    rows = [{"t": ["a", "cat"], "y": ["DT", "NN"]}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "Options: DT, NN" in run("--annotations", str(tmp_path), "show", "own")
+
+
 def test_check_accepts_what_is_shipped():
     assert "0 errors" in run("check", str(builtin_folder() / "biomedical"))
 

@@ -1,12 +1,13 @@
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.annotations.schema import load_annotation
-from pipeline.errors import PipelineError, SourceError
-from pipeline.sources import load_rows, load_side_file, resolve_data_root
+from pipeline.errors import AnnotationError, PipelineError, SourceError
+from pipeline.sources import folder, load_rows, load_side_file, resolve_data_root
 
 ANNOTATION = """schema_version: 1
 id: demo
@@ -117,6 +118,49 @@ def test_a_mirror_may_be_laid_out_more_plainly_than_the_hub(annotate, mirror, wr
         load_rows(wrong, "train", mirror)
 
 
+def test_a_named_file_that_is_missing_is_not_replaced_by_another(annotate, mirror, write_lines):
+    source = ", data_files: {train: nothere.jsonl, test: extra.jsonl}"
+    with pytest.raises(SourceError, match=r"no file 'nothere.jsonl' for split 'train'"):
+        load_rows(annotate(source=source), "train", mirror)
+
+
+def test_own_files_lie_where_the_annotation_says(tmp_path, write_lines):
+    write_lines(tmp_path / "mine" / "train.jsonl", [{"text": "of another task", "label": 1}])
+    path = tmp_path / "mine" / "task.yaml"
+    text = ANNOTATION.format(splits="{train: train}", source="")
+    path.write_text(text.replace("hub: owner/name", "files: {train: helpdesk/trian.jsonl}"))
+    with pytest.raises(SourceError, match=r"no file 'helpdesk/trian.jsonl'") as caught:
+        load_rows(load_annotation(path), "train", None)
+    assert caught.value.code == "SRC108"
+
+
+@pytest.mark.parametrize(
+    ("splits", "files", "code", "part"),
+    [
+        ("{train: train, test: test}", '{train: "*.jsonl", test: b.jsonl}', "ANN144", "'b.jsonl'"),
+        ("{train: [x, z]}", "{x: ./a.jsonl, z: a.jsonl}", "ANN144", "file 'a.jsonl' of 'z'"),
+        (
+            "{train: train, validation: {take: 1, from: y}}",
+            '{train: "*.jsonl", y: b.jsonl}',
+            "ANN144",
+            "is one of train too",
+        ),
+        ("{train: train}", '{train: "t*.jsonl"}', "ANN145", "file 'test.jsonl' is a test split"),
+    ],
+)
+def test_a_file_serves_one_source_split_and_tests_no_training(
+    splits, files, code, part, tmp_path, write_lines
+):
+    for name in ("a", "b", *["test"] * (code == "ANN145")):
+        write_lines(tmp_path / "mine" / f"{name}.jsonl", [{"text": name, "label": 1}])
+    path = tmp_path / "mine" / "task.yaml"
+    text = ANNOTATION.format(splits=splits, source="")
+    path.write_text(text.replace("hub: owner/name", f"files: {files}"))
+    with pytest.raises(AnnotationError, match=part) as caught:
+        load_rows(load_annotation(path), "train", None)
+    assert caught.value.code == code
+
+
 def test_files_beside_the_annotation_need_no_mirror(tmp_path, write_lines):
     write_lines(tmp_path / "mine" / "data" / "a.jsonl", [{"text": "a", "label": 1}])
     path = tmp_path / "mine" / "task.yaml"
@@ -136,6 +180,39 @@ def test_comma_separated_files_are_read_as_datasets_reads_them(tmp_path, monkeyp
     table = load_rows(load_annotation(path), "train", None)
     assert list(table) == [{"label": 1, "text": "two; words"}, {"label": 0, "text": "b"}]
     assert len(table) == 2
+
+
+@pytest.fixture
+def own_table(tmp_path, monkeypatch):
+    """Return the rows of a file of the user's own."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def read(name, content):
+        (tmp_path / name).write_text(content)
+        os.utime(tmp_path / name, (1, 1))
+        text = ANNOTATION.format(splits="{train: train}", source="")
+        path = tmp_path / "task.yaml"
+        path.write_text(text.replace("hub: owner/name", f"files: {{train: {name}}}"))
+        return load_rows(load_annotation(path), "train", None)
+
+    return read
+
+
+@pytest.mark.parametrize(("name", "sep"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_words_that_pandas_reads_as_missing_are_text_and_an_empty_cell_is_null(
+    name, sep, own_table
+):
+    labels = ["None", "NA", "null", "nan", "N/A", "yes"]
+    lines = ["text\tlabel", *(f"t\t{label}" for label in labels), "t\t"]
+    table = own_table(name, "\n".join(lines).replace("\t", sep) + "\n")
+    assert [row["label"] for row in table] == [*labels, None]
+
+
+def test_a_file_that_is_written_anew_at_the_same_time_is_read_anew(own_table):
+    first = own_table("a.csv", "text,label\na,1\n")
+    assert list(first) == [{"text": "a", "label": 1}]
+    folder._sha256.cache_clear()  # another process
+    assert list(own_table("a.csv", "text,label\nb,2\n")) == [{"text": "b", "label": 2}]
 
 
 def test_a_split_the_task_lacks_is_told(annotate, mirror):

@@ -84,6 +84,37 @@ def test_dna_stands_between_markers():
     assert "Sequence: <dna>ACGT</dna>" in user_text(conversation)
 
 
+@pytest.mark.parametrize("kind", ["text", "soft_label", "records"])
+def test_names_that_other_kinds_own_are_names_like_any_other(kind):
+    inputs = {
+        "functions": "of the heart",
+        "messages": ["one"],
+        "query": ["who", "where"],
+        "tokens": "hello",
+        "sequence": "first, then",
+        "calls": "two",
+    }
+    conversation = render_conversation(
+        example(inputs, {"a": 1.0} if kind == "soft_label" else "a"), spec(kind, labels=("a", "b"))
+    )
+    assert user_text(conversation).split("\n")[1:7] == [
+        "Functions: of the heart",
+        'Messages: ["one"]',
+        'Query: ["who", "where"]',
+        "Tokens: hello",
+        "Sequence: first, then",
+        "Calls: two",
+    ]
+    assert len(conversation.messages) == 2
+
+
+def test_a_text_about_dna_shows_its_sequence_between_markers():
+    conversation = render_conversation(
+        example({"sequence": "ACGT"}, "a promoter"), spec("text", is_dna=True)
+    )
+    assert "Sequence: <dna>ACGT</dna>" in user_text(conversation)
+
+
 FUNCTIONS = [{"name": "f", "description": "d", "parameters": {"type": "object"}}]
 
 
