@@ -89,7 +89,7 @@ class MultiTaskTrainer(ResilientTrainer):
             longest_batch: A micro-batch as long as any, run once before the first step to see
                 whether it fits into memory.
             signals: Asked at every step whether to save and stop.
-            on_event: Told of skipped steps, loss spikes, full memory and failed saves, with details.
+            on_event: Told of skipped steps, spikes, full memory and failed saves, with details.
             on_loads: Told how a routed adapter's experts were used in every step.
         """
         # SFTTrainer insists on a `datasets` table and looks at its first row; it is never read.
