@@ -89,8 +89,7 @@ class MultiTaskTrainer(ResilientTrainer):
             longest_batch: A micro-batch as long as any, run once before the first step to see
                 whether it fits into memory.
             signals: Asked at every step whether to save and stop.
-            on_event: Told of skipped steps, loss spikes, memory that ran out and failed saves: the
-                name and what belongs to it.
+            on_event: Told the name and facts of skipped steps, spikes, full memory, failed saves.
             on_loads: Told how a routed adapter's experts were used in every step.
         """
         # SFTTrainer insists on a `datasets` table and looks at its first row; it is never read.
@@ -196,6 +195,14 @@ class MultiTaskTrainer(ResilientTrainer):
         if is_training:
             self._rows.add(token_loss_BS)
         return (loss, outputs) if return_outputs else loss
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        weights_BS = inputs.get(LOSS_WEIGHTS)
+        prepared = super()._prepare_inputs(inputs)
+        if weights_BS is not None:
+            # DeepSpeed's type has too few digits for one over a number of tokens.
+            prepared[LOSS_WEIGHTS] = weights_BS.to(self.args.device)
+        return prepared
 
     def evaluate(
         self,
