@@ -35,6 +35,7 @@ from pipeline.training.data import (
 )
 from pipeline.training.dynamic_rates import dynamic_rates
 from pipeline.training.early_stopping import EarlyStopping
+from pipeline.training.engine_record import EngineRecord
 from pipeline.training.environment import describe_environment, has_native_bfloat16
 from pipeline.training.guards import RequestedEngine, check_engine
 from pipeline.training.leakage import (
@@ -208,7 +209,8 @@ def _prepare(recipe: Recipe) -> _Prepared:
     tasks = by_split["train"]
     batches = run_together(state, lambda: _build_batches(recipe, arguments, tasks, tokenizer))
     record = RecipeRecord(recipe, global_batch_size=batches.shape.global_batch_size)
-    parts: dict[str, CheckpointPart] = {"recipe": record, "data": batches}
+    engine = _engine_record(arguments)
+    parts: dict[str, CheckpointPart] = {"recipe": record, "engine": engine, "data": batches}
     if (policy := dynamic_rates(recipe, batches)) is not None:
         parts["mixture_policy"] = policy
     if recipe.adapter.type != "lora":
@@ -240,6 +242,15 @@ def _prepare(recipe: Recipe) -> _Prepared:
         leakage=leakage,
         batches=batches,
         plan=plan,
+    )
+
+
+def _engine_record(arguments: SFTConfig) -> EngineRecord:
+    plugin = arguments.deepspeed_plugin
+    return EngineRecord(
+        RequestedEngine.from_environment(os.environ).engine,
+        zero_stage=None if plugin is None else plugin.zero_stage,
+        num_processes=arguments.world_size,
     )
 
 

@@ -196,6 +196,14 @@ class MultiTaskTrainer(ResilientTrainer):
             self._rows.add(token_loss_BS)
         return (loss, outputs) if return_outputs else loss
 
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        weights_BS = inputs.get(LOSS_WEIGHTS)
+        prepared = super()._prepare_inputs(inputs)
+        if weights_BS is not None:
+            # DeepSpeed's type has too few digits for one over a number of tokens.
+            prepared[LOSS_WEIGHTS] = weights_BS.to(self.args.device)
+        return prepared
+
     def evaluate(
         self,
         eval_dataset: object = None,

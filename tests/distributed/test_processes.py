@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.adapters.registry import load_adapter
+from pipeline.errors import CheckpointError
 from pipeline.models.loading import load_model
 from pipeline.recipe import load_recipe
 from pipeline.training.run import run_training
@@ -151,6 +152,47 @@ def test_evaluation_during_training_is_that_of_one_process(place, evaluated, con
         for folder in (output, evaluated)
     )
     assert all(torch.allclose(mine[name], theirs[name], atol=1e-4) for name in theirs)
+    check_goes_on_in_one(place, output, config, expected)
+
+
+def check_goes_on_in_one(place: Path, output: Path, config: str, expected: list[dict]) -> None:
+    """Go on in one process: under DDP it is the same run, under ZeRO it is refused."""
+    again = place / f"again-{config}"
+    changes = [*EVALUATED, "--resume_from_checkpoint", str(output / "checkpoint-4")]
+    changes += ["--run_name", "again", "--output_dir", str(again)]
+    recipe = load_recipe(place / "recipe.yaml", changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKLOOM_CACHE", str(place / "cache"))
+        if config == "deepspeed_zero2":
+            with pytest.raises(
+                CheckpointError, match=r"ZeRO-2 in 2 processes.*one process.*CKP004"
+            ):
+                run_training(recipe)
+            assert not again.exists()
+            return
+        run_training(recipe)
+    for mine, theirs in zip(numbers_of(again), expected[-3:], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize("config", ["deepspeed_zero2", "fsdp2"])
+def test_another_engine_does_not_go_on_with_a_run(place, evaluated, config):
+    if "deepspeed" in config and not importlib.util.find_spec("deepspeed"):
+        pytest.skip("deepspeed is not installed")
+    output = place / f"other-{config}"
+    done = launch(
+        two_processes(CONFIGS / f"{config}.yaml", place),
+        place / "recipe.yaml",
+        *EVALUATED,
+        "--output_dir", str(output),
+        "--per_device_train_batch_size", "2",
+        "--resume_from_checkpoint", str(evaluated / "checkpoint-4"),
+        cache=place / "cache",
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("was made under DDP or one process, this run has ") == 1
+    assert "[CKP004]" in done.stderr
+    assert not output.exists()
 
 
 NEW_TOKENS = ["--dna_unit", "kmer3", "--task_tokens", "true", "--max_steps", "3"]

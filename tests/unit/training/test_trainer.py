@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -258,6 +259,19 @@ def test_nothing_is_sent_or_written_that_was_not_asked_for(tmp_path, tasks, monk
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", refuse)
     make_trainer(make_recipe(tmp_path), tasks).train()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl"]
+
+
+def test_loss_weights_keep_their_digits_where_deepspeed_casts_what_a_batch_holds(tmp_path, tasks):
+    trainer = make_trainer(make_recipe(tmp_path), tasks)
+    config = SimpleNamespace(dtype=lambda: torch.bfloat16)
+    plugin = SimpleNamespace(hf_ds_config=config)
+    trainer.is_deepspeed_enabled = True
+    trainer.accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin))
+    weights = torch.tensor([[1 / 3, 1 / 70000]])
+    labels = torch.tensor([[1, 2, 3]])
+    prepared = trainer._prepare_inputs({"labels": labels, "loss_weights": weights})
+    assert prepared["loss_weights"].dtype == torch.float32
+    assert torch.equal(prepared["loss_weights"], weights)
 
 
 def test_bfloat16_on_a_cpu_gives_losses_near_those_of_float32(tmp_path, tasks):
