@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.adapters.batch_tasks import active_task
 from pipeline.adapters.model_loads import routed_layers
 from pipeline.adapters.routed_config import RoutedConfig
@@ -100,6 +101,8 @@ def export_lora(
     model.train(was_training)
     with staged_folder(target) as staged:
         _write_lora(model, config, factors, staged)
+        if config.base_model_name_or_path:
+            BaseFingerprint.of(config.base_model_name_or_path).write(staged / BASE_MODEL_FILE)
         write_json(staged / REPORT_FILE, report.to_json())
         write_text(staged / "README.md", _describe(report))
     return report

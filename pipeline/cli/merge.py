@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -186,6 +186,8 @@ def _run(recipe: MergeRecipe, settings: Settings, *, record: MergeRecord | None 
 
 
 def _tell(recipe: MergeRecipe, report: MergeReport, fitted: Fitted | None) -> None:
+    from pipeline.adapters.merging.writing import is_transductive
+
     stdout.print(
         f"{report.folder}: {len(recipe.adapters)} adapters, {report.num_modules} modules, "
         f"rank {report.rank}, {recipe.method}",
@@ -199,9 +201,16 @@ def _tell(recipe: MergeRecipe, report: MergeReport, fitted: Fitted | None) -> No
         )
     if report.worst_tail > LARGE_TAIL:
         stderr.print("warning: much is lost; a larger --rank keeps more", style="yellow")
-    facts = fitted.record if fitted is not None and isinstance(fitted.record, dict) else {}
-    if facts.get("transductive"):
+    facts = cast("dict[str, Any]", fitted.record) if fitted is not None else {}
+    if is_transductive(report.folder):
         stderr.print("warning: transductive, fitted to test prompts", style="yellow")
+    for name, count in facts.get("num_too_long", {}).items():
+        if count:
+            stderr.print(
+                f"warning: {count} rows of {name} do not fit into fit.max_length, left out",
+                style="yellow",
+                markup=False,
+            )
     if (task := facts.get("stopped_by")) is not None:
         stderr.print(
             f"warning: fitting ended early, answers of {task} lost their variety",

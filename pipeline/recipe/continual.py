@@ -184,9 +184,17 @@ def _check_training(recipe: ContinualRecipe, training: Recipe, merged: MergedDoc
         reason = "stages follow each other; leave `adapter.start_from` and `adapter.extend` out"
     elif recipe.strategy == "replay" and training.mixture.groups:
         reason = "strategy `replay` makes groups of its own; leave `mixture.groups` out"
+    elif recipe.strategy == "replay" and _has_own_ceiling(training):
+        reason = "a ceiling would move `replay.share`; leave `mixture.max_epochs_per_task` out"
     elif training.mixture.dynamic is not None:
         reason = "rates of stages are fixed; leave `mixture.dynamic` out"
     elif training.evaluation is not None and training.evaluation.tasks is not None:
         reason = "all tasks of all stages are evaluated; leave `evaluation.tasks` out"
     if reason is not None:
         raise RecipeError("REC006", reason, where=merged.mark(("training",)))
+
+
+def _has_own_ceiling(training: Recipe) -> bool:
+    mixture = training.mixture
+    is_set = "max_epochs_per_task" in mixture.model_fields_set
+    return is_set and mixture.max_epochs_per_task is not None

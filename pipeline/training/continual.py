@@ -188,6 +188,8 @@ class _Runner:
         share = self._recipe.replay.share
         return {
             **mixture,
+            # A ceiling on new tasks would hand their draws to the past, above its share.
+            "max_epochs_per_task": None,
             "policy": "explicit",
             "groups": [
                 {"name": "new", "weight": 1 - share, "tasks": [*tasks], **inside},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,13 @@ from pipeline.adapters.merging.mixer import Mixer
 from pipeline.adapters.merging.regmean import RegMean
 from pipeline.annotations import builtin_folder, load_catalogue
 from pipeline.chat.tokenise import (
+    ExampleTooLong,
     choice_ids,
     prompt_ids_many,
     stop_token_ids,
     tokenise_many,
 )
+from pipeline.errors import TrainingError
 from pipeline.examples.cache import load_examples
 from pipeline.functions.dialects import DIALECTS
 from pipeline.models.loading import current_device, load_model, load_tokenizer, resolve_model
@@ -67,7 +70,7 @@ def fit_merge(
         SourceError: Its rows cannot be read.
         AdapterError: It is not the base of the adapters (ADP022), or has no such modules (ADP023,
             ADP024).
-        TrainingError: See `fit_coefficients`.
+        TrainingError: No row of a task fits (TRN040); else see `fit_coefficients`.
     """
     fit = recipe.fit
     assert fit is not None
@@ -80,7 +83,8 @@ def fit_merge(
     rows = _Rows(model, load_tokenizer(source), fit, progress)
     catalogue = load_catalogue([builtin_folder(), *annotation_folders])
     root = resolve_data_root(fit.data_root or data_root)
-    batches = {}
+    batches: dict[str, list[FitBatch]] = {}
+    num_too_long: dict[str, int] = {}
     for each in recipe.adapters:
         if each.task is None or fit.target not in (None, each.name):
             continue
@@ -93,8 +97,16 @@ def fit_merge(
             seed=recipe.seed,
         )
         with mixer.only(each.name):
-            batches[each.name] = rows.batches(examples)
-    fitted = _METHODS[recipe.method](_Fit(model, mixer, batches, fit, progress))
+            found = batches[each.name] = rows.batches(examples)
+        num_too_long[each.name] = len(examples) - sum(len(batch.labels) for batch in found)
+        if not found:
+            raise TrainingError(
+                "TRN040",
+                f"none of {len(examples)} rows fits, so there is nothing to fit a merge to",
+                where=each.name,
+                hint="Raise `fit.max_length`",
+            )
+    fitted = _METHODS[recipe.method](_Fit(model, mixer, batches, num_too_long, fit, progress))
     mixer.restore()
     return fitted
 
@@ -106,6 +118,8 @@ class _Fit:
     model: PreTrainedModel
     mixer: Mixer
     batches: Mapping[str, Sequence[FitBatch]]
+    num_too_long: Mapping[str, int]
+    """Rows of each that were left out."""
     fields: FitFields
     progress: Progress
 
@@ -120,6 +134,7 @@ class _Fit:
             "split": fields.split,
             "transductive": fields.split == "test",
             "num_rows": num_rows,
+            "num_too_long": dict(self.num_too_long),
             **own,
         }
 
@@ -241,13 +256,23 @@ class _Rows:
     ) -> list[tuple[list[int], list[int]]]:
         """Return prompts with the greedy answers of the model as it is now."""
         budget = max(self.fit.max_length - self.fit.max_new_tokens, 8)
-        prompts = prompt_ids_many(conversations, self.tokenizer, budget)
+        try:
+            prompts = prompt_ids_many(conversations, self.tokenizer, budget)
+        except ExampleTooLong:
+            prompts = list(self._prompts_that_fit(conversations, budget))
         pairs = []
         size = self.fit.batch_size
         for start in range(0, len(prompts), size):
             self.progress(f"answers of the adapter, {start} of {len(prompts)}")
             pairs += self._answer(prompts[start : start + size])
         return pairs
+
+    def _prompts_that_fit(
+        self, conversations: Sequence[Conversation], budget: int
+    ) -> Iterator[list[int]]:
+        for conversation in conversations:
+            with contextlib.suppress(ExampleTooLong):
+                yield from prompt_ids_many([conversation], self.tokenizer, budget)
 
     def _answer(self, prompts: Sequence[list[int]]) -> list[tuple[list[int], list[int]]]:
         longest = max(map(len, prompts))

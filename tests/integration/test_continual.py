@@ -117,6 +117,8 @@ def test_replay_gives_past_tasks_their_share(place):
     }
     groups = {group.name: group for group in second.mixture.groups}
     assert (groups["new"].weight, groups["past"].weight) == (0.8, 0.2)
+    assert first.mixture.max_epochs_per_task == 4
+    assert second.mixture.max_epochs_per_task is None  # a ceiling would move the share
     assert (groups["new"].tasks, groups["past"].tasks) == (("tiny/hue",), ("tiny/colour",))
 
 
@@ -202,6 +204,10 @@ def test_other_rows_or_annotations_in_the_same_folder_are_refused(file, old, new
         ({"training": {"tasks": ["a"]}}, "each stage sets this itself"),
         ({"training": {"lerning_rate": 1}}, "learning_rate"),
         ({"training": {"adapter": {"type": "hydra"}}}, "needs `adapter: {type: lora}`"),
+        (
+            {"training": {"mixture": {"max_epochs_per_task": 2.0}}, "strategy": "replay"},
+            "leave `mixture.max_epochs_per_task` out",
+        ),
         ({"training": {"task_tokens": True}}, "leave `task_tokens` out"),
         ({"training": {"label_tokens": True}, "strategy": "replay"}, "leave `label_tokens` out"),
         ({"training": {"dna_unit": "bpe"}}, "leave `dna_unit` out"),

@@ -10,7 +10,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
+from pipeline.adapters.merging.writing import is_transductive
 from pipeline.adapters.registry import load_adapter
+from pipeline.chat.tokenise import ExampleTooLong, prompt_ids_many
 from pipeline.cli.main import main
 from pipeline.models.loading import load_model
 from tests.fixtures.tiny_mirror import write_tiny_mirror
@@ -143,6 +145,15 @@ def test_test_rows_need_consent_and_are_shown(place, capsys):
     given = recipe_of(place, split="test", transductive=True, num_steps=1, target="colour")
     assert run(place, given) == 0
     assert json.loads((place / "merged/merge.json").read_text())["fit"]["transductive"] is True
+    capsys.readouterr()
+    merged, again = place / "merged-on-test", place / "cut"
+    assert run(place, given | {"output_dir": str(merged)}) == 0
+    second = {"adapters": [{"name": "m", "path": str(merged)}], "rank": 2}
+    assert run(place, second | {"output_dir": str(again)}) == 0
+    assert is_transductive(again)
+    assert capsys.readouterr().err.count("warning: transductive") == 2
+    assert run(place, recipe_of(place, num_steps=1, split="train")) == 0
+    assert not is_transductive(place / "merged")
 
 
 @pytest.mark.parametrize(
@@ -257,6 +268,47 @@ def test_a_merge_of_adapters_that_changed_since_is_not_made_again(place, capsys)
     (place / "merged/merge.json").write_text("{}")
     assert replay(place) == 2
     assert "ADP025" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--fit.num_steps", "100"),
+        ("--fit.granularity", "module"),
+        ("--method", "regmean"),
+        ("--weight=0.5",),
+    ],
+)
+def test_a_record_is_not_made_again_with_other_options(options, place, capsys):
+    assert run(place, recipe_of(place, num_steps=1)) == 0
+    before = folder_bytes(place / "merged")
+    assert replay(place, *options) == 2
+    printed = capsys.readouterr().err
+    assert "ADP025" in printed
+    assert options[0].partition("=")[0] in printed
+    assert folder_bytes(place / "merged") == before
+    cut = ("--rank", "2", "--output_dir", str(place / "again-cut"))
+    assert replay(place, *cut) == 0
+
+
+def test_prompts_that_do_not_fit_are_left_out_and_counted(place, monkeypatch, capsys):
+    def without_hats(conversations, tokenizer, budget):
+        if any("one blue hat" in message.content for c in conversations for message in c.messages):
+            raise ExampleTooLong("CHT007", "too long", where="a row")
+        return prompt_ids_many(conversations, tokenizer, budget)
+
+    monkeypatch.setattr("pipeline.training.merge_run.prompt_ids_many", without_hats)
+    assert run(place, recipe_of(place, num_steps=1)) == 0
+    fit = json.loads((place / "merged/merge.json").read_text())["fit"]
+    assert fit["num_too_long"] == {"colour": 1, "other": 1}
+    assert fit["num_rows"] == {"colour": 7, "other": 7}
+    assert "1 rows of colour do not fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objective", ["expert_kl", "supervised"])
+def test_a_fit_without_a_row_that_fits_is_refused(objective, place, capsys):
+    assert run(place, recipe_of(place, objective=objective, num_steps=1, max_length=8)) == 2
+    assert "TRN040" in capsys.readouterr().err
 
 
 def prefer(place: Path, *options: str) -> int:

@@ -24,7 +24,8 @@ from pipeline.adapters.merging.factors import Factors
 from pipeline.adapters.merging.mixer import Mixer
 
 _RIDGE = 1e-6
-"""Added to the diagonal, relative to its mean: inputs that are always 0 have no inverse."""
+"""Added to the diagonal at first, relative to its mean: inputs that are always 0 have no inverse.
+Where it is not enough, ten times as much is, and so on up to 1."""
 
 
 class RegMean:
@@ -88,14 +89,30 @@ class RegMean:
         """Return the merged factors by module, of rank `sum r_t`."""
         merged = {}
         for module, parts in self._weighted_A.items():
-            total_DD = self._total_DD.pop(module).double()
-            diagonal = total_DD.diagonal()
-            diagonal.add_(_RIDGE * diagonal.mean())
+            factor_DD = _cholesky(self._total_DD.pop(module).double())
             right_RD = torch.cat(parts)
-            solved_DR = torch.cholesky_solve(right_RD.double().T, torch.linalg.cholesky(total_DD))
+            solved_DR = torch.cholesky_solve(right_RD.double().T, factor_DD)
             B_OR = torch.cat(self._B[module], dim=1)
             merged[module] = Factors(A=solved_DR.T.to(B_OR.dtype).cpu().contiguous(), B=B_OR)
         return merged
+
+
+def _cholesky(total_DD: Tensor) -> Tensor:
+    """Return the Cholesky factor, with as little on the diagonal as makes it one.
+
+    Products of fewer tokens than inputs have no inverse, and rounding in float32 can make them
+    worse than that.
+    """
+    diagonal = total_DD.diagonal()
+    mean = float(diagonal.mean()) or 1.0
+    ridge = _RIDGE
+    diagonal.add_(ridge * mean)
+    factor_DD, info = torch.linalg.cholesky_ex(total_DD)
+    while int(info) and ridge < 1:
+        diagonal.add_(9 * ridge * mean)
+        ridge *= 10
+        factor_DD, info = torch.linalg.cholesky_ex(total_DD)
+    return factor_DD
 
 
 def _collector(

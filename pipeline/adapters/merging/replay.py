@@ -12,8 +12,21 @@ from pipeline.adapters.merging.merge import Fitted
 from pipeline.errors import AdapterError
 from pipeline.files import read_json
 from pipeline.recipe.merging import MergeRecipe, read_merge_recipe
+from pipeline.recipe.overrides import parse_overrides
 from pipeline.types import Json
 from pipeline.yaml_reader import YamlDocument
+
+_PLACES = frozenset(
+    {
+        ("output_dir",),
+        ("rank",),
+        ("adapters",),
+        ("fit", "model_name_or_path"),
+        ("fit", "data_root"),
+    }
+)
+"""Fields that may differ: where things are, and what is cut off the result. The weights of adapters
+are compared with the record, the base with the adapters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +46,8 @@ class MergeRecord:
         """Read a record; overrides are `--field value` on top of its recipe.
 
         Raises:
-            AdapterError: The file is no record of a merge (ADP025).
+            AdapterError: The file is no record of a merge, or an override would make another merge
+                than the one recorded (ADP025).
             RecipeError: An override is wrong.
         """
         try:
@@ -48,6 +62,7 @@ class MergeRecord:
                 where=path,
                 hint="Give the merge.json of a merged adapter, or a recipe",
             ) from error
+        _check_overrides(overrides)
         return cls(
             path=path,
             recipe=read_merge_recipe(YamlDocument(str(path), recipe, {}, {}), overrides),
@@ -85,3 +100,15 @@ class MergeRecord:
                 for module, value in by_module.items()
             }
         return Fitted(coefficients=found, record=self.fit)
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    other = next((each for each in parse_overrides(overrides) if each.path not in _PLACES), None)
+    if other is not None:
+        allowed = ", ".join("--" + ".".join(path) for path in sorted(_PLACES))
+        raise AdapterError(
+            "ADP025",
+            f"this would be another merge than the recorded one, allowed are {allowed}",
+            where=other.option,
+            hint="Merge anew from a recipe",
+        )

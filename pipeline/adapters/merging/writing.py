@@ -64,6 +64,7 @@ def write_merged(
             "name": expert.name,
             "folder": expert.folder.name,
             "weights_sha256": expert.weights_sha256,
+            **({"transductive": True} if is_transductive(expert.folder) else {}),
         }
         for expert in experts
     ]
@@ -75,10 +76,16 @@ def write_merged(
 
 
 def is_transductive(folder: Path) -> bool:
-    """Return whether an adapter was merged by what fits test prompts, as its `merge.json` says."""
+    """Return whether an adapter, or one that it was merged from, was fitted to test prompts.
+
+    Its `merge.json` says so.
+    """
     try:
         record = read_json(folder / MERGE_FILE)
     except (OSError, ValueError):
         return False
-    fit = record.get("fit") if isinstance(record, dict) else None
-    return isinstance(fit, dict) and fit.get("transductive") is True
+    if not isinstance(record, dict):
+        return False
+    sources = record.get("sources")
+    parts = [record.get("fit"), *(sources if isinstance(sources, list) else [])]
+    return any(isinstance(part, dict) and part.get("transductive") is True for part in parts)

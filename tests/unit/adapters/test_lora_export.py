@@ -8,9 +8,15 @@ import pytest
 import torch
 from peft import PeftModel
 
+from pipeline.adapters.base_fingerprint import BaseFingerprint
 from pipeline.adapters.batch_tasks import active_task
 from pipeline.adapters.lora_export import export_lora, is_exactly_exportable, measure_mean_gates
+from pipeline.adapters.merging.factors import load_expert
+from pipeline.adapters.registry import attach_adapter, load_adapter
 from pipeline.errors import AdapterError, OutputError
+from pipeline.models.loading import load_model
+from pipeline.recipe.schema import AdapterSettings
+from tests.fixtures.tiny_models import save_tiny_model
 from tests.unit.adapters.family import INPUT_IDS, build_adapted, build_base, variant
 
 EXACT = ["mtlora", "mtl_lora", "mtl_lora diagonal", "smora by task", "hydra uniform"]
@@ -81,6 +87,17 @@ def test_an_export_replaces_nothing_but_an_export(tmp_path):
     with pytest.raises(OutputError, match=r"OUT004"):
         export_lora(adapted, "red", tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_export_says_what_base_it_belongs_to(tmp_path):
+    base = save_tiny_model(tmp_path / "base")
+    settings = AdapterSettings(type="mtlora", rank=4, task_rank=2)
+    adapted = attach_adapter(load_model(str(base)), settings, task_names=["red"])
+    export_lora(adapted, "red", tmp_path / "lora")
+    assert load_expert("red", tmp_path / "lora").base == BaseFingerprint.of(str(base))
+    other = save_tiny_model(tmp_path / "other", seed=7)
+    with pytest.raises(AdapterError, match=r"ADP004"):
+        load_adapter(load_model(str(other)), tmp_path / "lora")
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
+from pipeline.adapters.merging.factors import Factors
 from pipeline.adapters.merging.mixer import Mixer
 from pipeline.adapters.merging.regmean import RegMean
 from tests.unit.adapters.test_mixer import EXPERTS, build_model, expert, run
@@ -100,3 +104,35 @@ def test_an_input_that_is_always_zero_is_no_error():
             batch[..., 2] = 0
         regmean.add_task(name, [MASK] * 3, lambda n, b=dead: run(model, b[n]))
     assert all(torch.isfinite(each.A).all() for each in regmean.solve().values())
+
+
+@pytest.mark.parametrize(("width", "tokens", "shift"), [(256, 16, 0.0), (256, 16, 3.0), (64, 4, 0)])
+def test_fewer_tokens_than_inputs_are_no_error(width, tokens, shift):
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Module()
+    model.q = nn.Linear(width, 8, bias=False)
+    experts = [
+        replace(
+            EXPERTS[0],
+            name=name,
+            modules={
+                "q": Factors(
+                    torch.randn(4, width, generator=generator),
+                    torch.randn(8, 4, generator=generator),
+                )
+            },
+        )
+        for name in "ab"
+    ]
+    regmean = RegMean(Mixer(model, experts), off_diagonal=1.0)
+    inputs = {}
+    for name in "ab":
+        x = inputs[name] = torch.randn(1, tokens, width, generator=generator) + shift
+        regmean.add_task(name, [torch.ones(1, tokens).bool()], lambda _, x=x: model.q(x))
+    found = regmean.solve()["q"]
+    lost = whole = 0.0
+    for each in experts:
+        own, x = each.modules["q"].B @ each.modules["q"].A, inputs[each.name][0]
+        lost += float(((x @ (found.B @ found.A - own).T) ** 2).sum())
+        whole += float(((x @ own.T) ** 2).sum())
+    assert lost < 0.01 * whole
