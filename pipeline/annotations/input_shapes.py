@@ -94,7 +94,7 @@ def _member(
 ) -> Json:
     found: Json = _map(where, value).get(name)
     if not isinstance(found, kind) and not (may_be_missing and found is None):
-        needed = {str: "text", list: "a list"}.get(kind, "a map")
+        needed = "text" if kind is str else "a list" if kind is list else "a map"
         message = f"{where}: {name}: {needed} is needed, got {kind_of(found)}"
         raise AnnotationError("ANN212", message, hint=_GUIDE)
     return found
