@@ -309,9 +309,10 @@ def _choice(is_hashed: bool, limit: Json) -> _Finisher:
             hint = "Leave rows without an answer out with `where`"
             raise AnnotationError("ANN208", message, hint=hint)
         kept = list(range(len(options)))
-        is_cut = isinstance(limit, int) and limit < len(options)
-        if is_cut:
+        is_cut = False
+        if isinstance(limit, int) and limit < len(options):
             kept = [gold, *(i for i in kept if i != gold)][:limit]
+            is_cut = True
         if is_hashed or is_cut:
             kept.sort(key=_hashed_order(options))
         return kept.index(gold), [options[position] for position in kept]
