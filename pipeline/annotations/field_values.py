@@ -284,8 +284,9 @@ def _tags(annotation: DatasetAnnotation, table: LabelTable | None, *, is_plain: 
 def _choice(is_hashed: bool, limit: Json) -> _Finisher:
     """Return the finisher of multiple choice.
 
-    `limit` keeps the right option and the first wrong ones. The hashed order depends on the texts
-    alone, so it is the same on every machine and says nothing about which option is right.
+    `limit` keeps the right option and the first wrong ones; in the order of the source the right
+    one would mostly come last then, so what is cut is always hashed. The hashed order depends on
+    the texts alone: it is the same on every machine and does not tell which option is right.
     """
 
     def finish(scope: Mapping[str, Json]) -> tuple[Json, list[str] | None]:
@@ -307,12 +308,13 @@ def _choice(is_hashed: bool, limit: Json) -> _Finisher:
             message = f"option {gold} is right, but there are {len(options)}, counted from 0"
             hint = "Leave rows without an answer out with `where`"
             raise AnnotationError("ANN208", message, hint=hint)
-        kept = [gold]
-        if isinstance(limit, int):
-            kept += [i for i in range(len(options)) if i != gold][: limit - 1]
-        else:
-            kept = list(range(len(options)))
-        kept.sort(key=_hashed_order(options) if is_hashed else None)
+        kept = list(range(len(options)))
+        is_cut = False
+        if isinstance(limit, int) and limit < len(options):
+            kept = [gold, *(i for i in kept if i != gold)][:limit]
+            is_cut = True
+        if is_hashed or is_cut:
+            kept.sort(key=_hashed_order(options))
         return kept.index(gold), [options[position] for position in kept]
 
     return finish

@@ -8,6 +8,7 @@ that look across splits read the other splits again, as far as the operations be
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -364,7 +365,16 @@ def _keyed(
         except RowSkipped as reason:
             skipped[f"key: {reason.reason}"] += 1
             continue
+        if found is None:  # not one key that all such rows share
+            skipped["key: null"] += 1
+            continue
         yield key_hash(found), name, row
+
+
+def _hash_of(value: Evaluator, row: Scope) -> Iterator[bytes]:
+    """Yield the hash of a value, null included; nothing where it cannot be computed."""
+    with contextlib.suppress(RowSkipped):
+        yield key_hash(value(row))
 
 
 def _keys_of(key: Evaluator, before: _Before, splits: Sequence[Split]) -> KeySet:
@@ -410,7 +420,7 @@ def _values_of(key: Evaluator, conflict: Evaluator, before: _Before) -> KeyNumbe
     for split in SPLITS:
         for found, _, row in _keyed(key, before(split), ignored):
             number = key_number(found)
-            for value, _, _ in _keyed(conflict, [("", row)], ignored):
+            for value in _hash_of(conflict, row):
                 hashed = max(key_number(value), _CONFLICT + 1)
                 if values[number] in (0, hashed):
                     values[number] = hashed

@@ -1,9 +1,10 @@
 """What may be cut from a conversation that is too long, and nothing else.
 
 The context of a prompt is its longest field: lines that start `Name: value`, or the longest
-line where there are no fields. Never cut are the first line of a prompt with several lines (the
-instruction), the fields `Question` and `Options`, lettered options, and every assistant and
-system message. Cuts fall between words; in a DNA sequence between bases, inside its markers.
+line where there are no fields. Never cut are what a style marks as kept (the instruction), the
+first line of several where nothing is marked, the fields `Question` and `Options` beside others,
+lettered options, and every assistant and system message. Cuts fall between words; in a DNA
+sequence between bases, inside its markers.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def _blocks(content: str) -> list[tuple[int, int]]:
     if len(lines) == 1:
         field = _FIELD.match(content)
         return [(field.end() if field else 0, len(content))]
-    return _field_values(content, lines) or [_main_stretch(lines)]
+    return _field_values(content, lines) or [_main_stretch(_without_options(content, lines))]
 
 
 def _field_values(content: str, lines: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -121,6 +122,12 @@ def _field_values(content: str, lines: list[tuple[int, int]]) -> list[tuple[int,
         elif is_open:
             blocks[-1] = (blocks[-1][0], end)
     return blocks
+
+
+def _without_options(content: str, lines: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    options = (_OPTION.match(content[start:end]) for start, end in lines)
+    kept = [line for line, option in zip(lines, options, strict=True) if not option]
+    return kept or lines
 
 
 def _main_stretch(lines: list[tuple[int, int]]) -> tuple[int, int]:

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.annotations.row_operations import Lookup
 from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.errors import OutputError, SourceError
 from pipeline.examples.data_labels import label_names
 from pipeline.examples.few_shot import choose_evenly
+from pipeline.examples.fingerprints import code_fingerprint, side_file_fingerprints
 from pipeline.examples.making import RowCounts, SideFile, examples_schema
 from pipeline.examples.normalise import Work, example_batches, splits_made, splits_read
 from pipeline.examples.sampling import PassingSample
@@ -35,12 +35,11 @@ from pipeline.files import (
     is_complete_folder,
     one_at_a_time,
     read_json,
-    sha256_of_file,
     sha256_of_json,
     staged_folder,
     write_json,
 )
-from pipeline.sources.rows import RowTable, load_rows, load_side_file, side_file_fingerprint
+from pipeline.sources.rows import RowTable, load_rows, load_side_file
 from pipeline.sources.selection import choose_rows
 from pipeline.types import Json, Split
 
@@ -48,7 +47,6 @@ EXAMPLES_FILE = "examples.arrow"
 REPORT_FILE = "report.json"
 STORED_BYTES = 4 << 20
 """Examples stored as one batch, at least; bounds what writing holds."""
-_CODE_PACKAGES = ("annotations", "functions", "sources", "examples")
 
 Progress = Callable[[int], None]
 """Called with the number of examples made so far."""
@@ -152,26 +150,16 @@ def examples_fingerprint(
     data_root: Path | None,
 ) -> str:
     """Return a hash of everything that the examples of a split depend on."""
-    side_files = sorted({op.file for op in annotation.rows if isinstance(op, Lookup)})
     return sha256_of_json(
         {
             "annotation": annotation.data_fingerprint(),
             "split": split,
             "sources": {name: table.fingerprint for name, table in tables.items()},
             "class_names": cast("Json", label_names(annotation, tables, data_root)),
-            "side_files": [side_file_fingerprint(annotation, f, data_root) for f in side_files],
+            "side_files": side_file_fingerprints(annotation, data_root),
             "code": code_fingerprint(),
         }
     )
-
-
-@functools.lru_cache(maxsize=1)
-def code_fingerprint() -> str:
-    """Return a hash of the code that turns rows into examples, and of Arrow's version."""
-    root = Path(__file__).resolve().parent.parent
-    files = [file for package in _CODE_PACKAGES for file in sorted((root / package).glob("*.py"))]
-    hashes: list[Json] = [f"{file.name}:{sha256_of_file(file)}" for file in files]
-    return sha256_of_json([*hashes, pa.__version__])
 
 
 def _is_verified(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from pipeline.annotations.data_labels import compile_label_values, label_order
 from pipeline.annotations.row_evaluation import RowPipeline
 from pipeline.annotations.schema import DatasetAnnotation
 from pipeline.errors import AnnotationError, raise_all
+from pipeline.examples.fingerprints import code_fingerprint, side_file_fingerprints
 from pipeline.examples.normalise import recorded_class_names, splits_made
 from pipeline.examples.registered import REGISTERED_FUNCTIONS
 from pipeline.files import cache_root, read_sealed_json, sha256_of_json, write_sealed_json
@@ -40,7 +41,12 @@ def label_names(
         for name in present
     }
     fingerprint = sha256_of_json(
-        [annotation.data_fingerprint(), *(opened[name].fingerprint for name in present)]
+        {
+            "annotation": annotation.data_fingerprint(),
+            "sources": [opened[name].fingerprint for name in present],
+            "side_files": side_file_fingerprints(annotation, data_root),
+            "code": code_fingerprint(),
+        }
     )
     path = cache_root() / "labels" / annotation.id / f"{fingerprint[:20]}.json"
     known = read_sealed_json(path)

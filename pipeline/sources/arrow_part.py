@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.errors import SourceError
 from pipeline.sources.batches import Row, RowBatch
 from pipeline.sources.features import holds_json
 from pipeline.sources.guards import read_errors
@@ -32,6 +33,8 @@ class ArrowPart:
         schema: pa.Schema,
         num_rows: int,
         open_batches: OpenBatches,
+        *,
+        where: str = "",
     ) -> None:
         """Keep how to read.
 
@@ -39,10 +42,12 @@ class ArrowPart:
             schema: Columns and their types.
             num_rows: Number of rows.
             open_batches: Reads the named columns in order.
+            where: The file, for messages.
         """
         self.schema = schema
         self.num_seen = num_rows
         self._open_batches = open_batches
+        self._where = where
         self._json_schema = schema if holds_json(schema) else None
 
     def column_names(self) -> Sequence[str]:
@@ -54,8 +59,25 @@ class ArrowPart:
         return self.num_seen
 
     def batches(self, columns: Sequence[str] | None) -> Iterator[RowBatch]:
-        """Yield the rows in order, with the named columns where they exist."""
-        names = [name for name in self.schema.names if columns is None or name in columns]
+        """Yield the rows in order, with the named columns where they exist.
+
+        Columns of bytes, which are no JSON, are left out unless they are named.
+
+        Raises:
+            SourceError: A named column holds bytes.
+        """
+        bytes_in = {field.name for field in self.schema if _holds_bytes(field.type)}
+        if columns is None:
+            names = [name for name in self.schema.names if name not in bytes_in]
+        else:
+            names = [name for name in self.schema.names if name in columns]
+        if wrong := sorted(bytes_in.intersection(names)):
+            raise SourceError(
+                "SRC206",
+                f"column {wrong[0]!r} holds bytes, such as a picture, which are no text",
+                where=self._where or None,
+                hint="Read another column, or store the data as text",
+            )
         first_row = 0
         for batch in self._open_batches(names):
             yield RowBatch(
@@ -89,18 +111,18 @@ def open_parquet(path: DataFile) -> ArrowPart:
                 # Arrow ends without an error at some damaged pages.
                 raise OSError(f"{num_read} of {num_rows} rows can be read")
 
-    return ArrowPart(schema, num_rows, read)
+    return ArrowPart(schema, num_rows, read, where=str(path))
 
 
-def part_of_dataset(dataset: datasets.Dataset) -> ArrowPart:
-    """Wrap a `datasets.Dataset`."""
+def part_of_dataset(dataset: datasets.Dataset, *, where: str = "") -> ArrowPart:
+    """Wrap a `datasets.Dataset` that was read from the file `where`."""
     plain = dataset.with_format("arrow")
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         for table in plain.select_columns(list(columns)).iter(batch_size=BATCH_ROWS):
             yield from table.combine_chunks().to_batches()
 
-    return ArrowPart(dataset.features.arrow_schema, len(dataset), read)
+    return ArrowPart(dataset.features.arrow_schema, len(dataset), read, where=where)
 
 
 def _rows(
@@ -137,10 +159,59 @@ def _json_decoder(schema: pa.Schema) -> Callable[[Row], Row]:
 
 
 def _without_foreign_types(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Turn top-level times, decimals and the like, which JSON lacks, into text."""
+    """Turn times, decimals and the like, which JSON lacks, into text, inside of columns too.
+
+    Short floats become the number that their shortest decimal spells, 0.1 and not 0.10000000149.
+    """
     columns: list[Any] = []
     for column in batch.columns:
-        kind = column.type
-        is_foreign = pa.types.is_temporal(kind) or pa.types.is_decimal(kind)
-        columns.append(column.cast(pa.string()) if is_foreign else column)
+        text = _with_leaves(column.type, lambda kind: pa.string() if _is_foreign(kind) else kind)
+        plain = _with_leaves(column.type, _plain_leaf)
+        if text != column.type:
+            column = column.cast(text)
+        columns.append(column if plain == text else column.cast(plain))
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _is_foreign(kind: pa.DataType) -> bool:
+    is_time = pa.types.is_temporal(kind) or pa.types.is_decimal(kind)
+    return is_time or pa.types.is_float32(kind) or pa.types.is_float16(kind)
+
+
+def _plain_leaf(kind: pa.DataType) -> pa.DataType:
+    if not _is_foreign(kind):
+        return kind
+    return pa.float64() if pa.types.is_floating(kind) else pa.string()
+
+
+def _with_leaves(kind: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """Return a type with `leaf` of each scalar type inside of it."""
+    if pa.types.is_struct(kind):
+        members = [kind.field(index) for index in range(kind.num_fields)]
+        return pa.struct([field.with_type(_with_leaves(field.type, leaf)) for field in members])
+    if pa.types.is_map(kind):
+        return pa.map_(_with_leaves(kind.key_type, leaf), _with_leaves(kind.item_type, leaf))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_with_leaves(kind.value_type, leaf)))
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        field = kind.value_field.with_type(_with_leaves(kind.value_type, leaf))
+        return pa.list_(field, kind.list_size if pa.types.is_fixed_size_list(kind) else -1)
+    if pa.types.is_dictionary(kind):
+        return kind if leaf(kind.value_type) == kind.value_type else leaf(kind.value_type)
+    return leaf(kind)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    found: list[pa.DataType] = []
+
+    def note(leaf: pa.DataType) -> pa.DataType:
+        found.append(leaf)
+        return leaf
+
+    _with_leaves(kind, note)
+    return any(
+        pa.types.is_binary(leaf)
+        or pa.types.is_large_binary(leaf)
+        or pa.types.is_fixed_size_binary(leaf)
+        for leaf in found
+    )

@@ -171,7 +171,7 @@ def _open_part(
             hint="Allowed: parquet, jsonl; or leave `stream` out, and the file is stored first",
         )
     dataset = _load_with_datasets(path, kind, options)
-    return part_of_dataset(dataset), features_from_json(dataset.features.to_dict())
+    return part_of_dataset(dataset, where=str(path)), features_from_json(dataset.features.to_dict())
 
 
 def _load_with_datasets(path: Path, kind: str, options: Mapping[str, Any]) -> datasets.Dataset:

@@ -124,9 +124,15 @@ def _plain(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> W
     if _calls_are_the_answer(spec):
         # Without a view, or after earlier turns, the functions alone say what to do.
         is_told = "view" in spec.settings and spec.instruction and not history
-        told = [spec.instruction] if is_told else []
-        return history, "", "\n".join([*told, *lines])
-    return history, "", "\n".join([spec.instruction, *lines, *_option_lines(example, spec)])
+        return history, *_told(spec.instruction if is_told else None, lines)
+    return history, *_told(spec.instruction, [*lines, *_option_lines(example, spec)])
+
+
+def _told(instruction: str | None, lines: list[str]) -> tuple[str, str]:
+    """Return an instruction, which is never cut, and the lines after it."""
+    if instruction is None:
+        return "", "\n".join(lines)
+    return instruction + "\n" * bool(lines), "\n".join(lines)
 
 
 def _no_instruction(example: TaskExample, spec: TaskSpec, _num_examples: int | None) -> Worded:

@@ -218,8 +218,24 @@ def test_split_by_of_one_split_leaves_the_others_as_they_are(run):
 
 def test_cap_per_keeps_the_first_rows_of_each_key(run):
     data = rows_of(k=["a", "a", "b", "a", "b", None, None])
-    assert run("[{cap_per: k, max: 1}]", data) == ["0", "2", "5"]
-    assert run.skipped == {"cap_per": 4}
+    assert run("[{cap_per: k, max: 1}]", data) == ["0", "2"]
+    assert run.skipped == {"cap_per": 3, "key: null": 2}
+
+
+@pytest.mark.parametrize(
+    "operation", ["unique: k", "holdout: k", "split_by: k, test: 0.5", "cap_per: k, max: 9"]
+)
+def test_null_is_no_key_that_rows_share(run, operation):
+    data = {"train": rows_of(k=[None, None, 0, ""]), "test": rows_of(k=[None])}
+    for split in ("train", "test"):
+        assert None not in run(f"[{{{operation}}}]", data, split, wanted="k")
+        assert run.skipped["key: null"] >= 1
+
+
+def test_a_null_value_conflicts_with_another(run):
+    data = rows_of(k=["a", "a", "b"], y=[None, "yes", None])
+    assert run("[{unique: k, conflict_of: y}]", data) == ["2"]
+    assert run.skipped == {"unique: conflict": 2}
 
 
 def test_a_row_without_a_key_is_skipped_and_counted(run):

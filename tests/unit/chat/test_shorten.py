@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.chat.shorten import find_contexts, shorten
-from pipeline.types import Conversation, Message
+from pipeline.templates.styles import render_conversation
+from pipeline.types import Conversation, Message, TaskExample, TaskSpec
 
 
 def chat(*contents: str, role: str = "user") -> Conversation:
@@ -39,6 +40,40 @@ def chat(*contents: str, role: str = "user") -> Conversation:
 def test_contexts_of_a_prompt(content: str, contexts: list[str]) -> None:
     conversation = chat(content)
     assert [content[span.start : span.end] for span in find_contexts(conversation)] == contexts
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "Note: tell the mood of a text, which may be long.",
+        "Tell the mood.\nText: is what you read.",
+    ],
+)
+def test_an_instruction_that_looks_like_data_is_never_cut(instruction: str) -> None:
+    spec = TaskSpec(id="t", kind="text", family="f", instruction=instruction)
+    example = TaskExample(
+        key="t/train/0", task="t", split="train", inputs={"text": "a b"}, target="x"
+    )
+    conversation = render_conversation(example, spec)
+    content = conversation.messages[0].content
+    assert content == f"{instruction}\nText: a b"
+    assert [content[span.start : span.end] for span in find_contexts(conversation)] == ["a b"]
+
+
+def test_options_stay_where_only_a_question_can_be_cut() -> None:
+    spec = TaskSpec(id="t", kind="multiple_choice", family="f", instruction="Pick.")
+    example = TaskExample(
+        key="t/train/0",
+        task="t",
+        split="train",
+        inputs={"question": "q?"},
+        target=0,
+        choices=("one", "two", "three"),
+    )
+    conversation = render_conversation(example, spec)
+    content = conversation.messages[0].content
+    spans = find_contexts(conversation)
+    assert [content[span.start : span.end] for span in spans] == ["Question: q?"]
 
 
 def test_longest_context_of_all_turns_comes_first() -> None:

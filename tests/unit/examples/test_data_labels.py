@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.errors import AnnotationError, SourceError
-from pipeline.examples import load_examples
+from pipeline.examples import data_labels, load_examples
 
 FROM_DATA = """
 task: classification
@@ -31,6 +31,27 @@ def test_new_rows_give_new_labels(annotate, mirror):
     assert load_examples(annotate(FROM_DATA), "test", data_root=root).spec.labels == ("glad", "sad")
     mirror(train=rows("sad", "wild"), test=rows("sad"))
     assert load_examples(annotate(FROM_DATA), "test", data_root=root).spec.labels == ("sad", "wild")
+
+
+def test_new_side_files_and_new_code_give_new_labels(annotate, mirror, monkeypatch):
+    text = FROM_DATA.replace("target: mood", 'target: "known[0].name"') + (
+        "rows: [{lookup: {as: known, file: moods.jsonl, key: code, of: [mood]}}]\n"
+    )
+    root = mirror(train=rows(1, 2), test=rows(1), moods=[{"code": 1, "name": "sad"}])
+
+    def labels():
+        return load_examples(annotate(text), "train", data_root=root).spec.labels
+
+    moods = [{"code": 1, "name": "sad"}, {"code": 2, "name": "glad"}]
+    mirror(moods=moods)
+    assert labels() == ("glad", "sad")
+    mirror(moods=[*moods[:1], {"code": 2, "name": "calm"}])
+    assert labels() == ("calm", "sad")
+    collected = []
+    monkeypatch.setattr(data_labels, "code_fingerprint", lambda: "another version")
+    monkeypatch.setattr(data_labels, "_collect", lambda *_: collected.append(1) or ("calm", "sad"))
+    assert labels() == ("calm", "sad")
+    assert collected
 
 
 def test_numbers_keep_their_meaning(annotate, mirror):

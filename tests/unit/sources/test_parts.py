@@ -50,6 +50,51 @@ def test_types_that_json_lacks_become_text(tmp_path):
     json.dumps(row)
 
 
+def test_types_that_json_lacks_become_text_inside_of_columns_too(tmp_path):
+    path = tmp_path / "t.parquet"
+    day = datetime.date(2020, 1, 31)
+    table = pa.table(
+        {
+            "days": pa.array([[day], None], pa.list_(pa.date32())),
+            "pair": pa.array([[day, None], None], pa.list_(pa.date32(), 2)),
+            "visit": [{"day": day, "paid": [{"price": decimal.Decimal("1.50")}]}, None],
+            "by_name": pa.array([[("a", day)], None], pa.map_(pa.string(), pa.date32())),
+        }
+    )
+    pq.write_table(table, path)
+    (_, row), (_, missing) = all_rows(open_parquet(path))
+    assert row["days"] == ["2020-01-31"]
+    assert row["pair"] == ["2020-01-31", None]
+    assert row["visit"] == {"day": "2020-01-31", "paid": [{"price": "1.50"}]}
+    assert [list(pair) for pair in row["by_name"]] == [["a", "2020-01-31"]]
+    assert set(missing.values()) == {None}
+    json.dumps(row)
+
+
+def test_short_floats_are_the_numbers_that_were_written(tmp_path):
+    path = tmp_path / "t.parquet"
+    short = pa.array([0.7, 0.1, None, 1e30, float("nan")], pa.float32())
+    nested = pa.array([[0.7], None, [], [None], [-0.0]], pa.list_(pa.float32()))
+    pq.write_table(pa.table({"short": short, "nested": nested}), path)
+    rows = [row for _, row in all_rows(open_parquet(path))]
+    assert [row["short"] for row in rows[:4]] == [0.7, 0.1, None, 1e30]
+    assert rows[4]["short"] != rows[4]["short"]
+    assert [row["nested"] for row in rows] == [[0.7], None, [], [None], [0.0]]
+
+
+def test_a_column_of_bytes_is_refused_where_it_is_read(tmp_path):
+    path = tmp_path / "t.parquet"
+    picture = pa.array([{"bytes": b"PNG", "path": "a.png"}])
+    pq.write_table(pa.table({"text": ["a"], "raw": [b"a"], "picture": picture}), path)
+    part = open_parquet(path)
+    assert all_rows(part) == [(0, {"text": "a"})]
+    assert all_rows(part, ["text"]) == [(0, {"text": "a"})]
+    for name in ("raw", "picture"):
+        with pytest.raises(SourceError, match=rf"t.parquet: column '{name}' holds bytes") as caught:
+            all_rows(part, ["text", name])
+        assert caught.value.code == "SRC206"
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\x00" * 50 + b"PAR1", b"text"])
 def test_a_damaged_parquet_file_is_told(tmp_path, content):
     path = tmp_path / "t.parquet"
