@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -28,7 +28,8 @@ def show_edge(
     """Merge two adapters by several preferences, without training, and evaluate each of them.
 
     Args:
-        recipe: Names the adapters, their tasks and, by what they were trained on, the base.
+        recipe: Names the adapters, their tasks and, in `fit` or by what they were trained on, the
+            base; `fit` also says how prompts are worded.
         names: Two of the adapters, with a comma between.
         settings: Options given before the verb.
         num_points: Preferences, both ends included.
@@ -50,6 +51,12 @@ def show_edge(
     first, second = _ends(recipe, names)
     pair = recipe.model_copy(update={"method": "linear", "fit": None, "adapters": (first, second)})
     base = load_experts(pair)[0].base.name
+    options: dict[str, Any] = {}
+    if (fit := recipe.fit) is not None:
+        base = fit.model_name_or_path
+        settings = replace(settings, data_root=fit.data_root or settings.data_root)
+        options = {"style": fit.style, "function_format": fit.function_format}
+        options["loading"] = {"load_in_4bit": True} if fit.load_in_4bit else {}
     tasks = list(dict.fromkeys([str(first.task), str(second.task)]))
     job = job_of_options(base, tasks, settings, split="test", adapter=None)
     folders: list[Path] = []
@@ -67,6 +74,7 @@ def show_edge(
             include_base=False,
             folder=adapter.with_name("eval"),
             max_rows=max_rows,
+            **options,
         )
         folders += evaluate_here(here, find_launch())
         for task, entry in read_results(folders[-1])["tasks"].items():

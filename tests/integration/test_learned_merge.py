@@ -313,7 +313,7 @@ def test_a_fit_without_a_row_that_fits_is_refused(objective, place, capsys):
 
 def prefer(place: Path, *options: str) -> int:
     path = place / "merge.yaml"
-    recipe = recipe_of(place)
+    recipe = recipe_of(place, style="no_instruction")
     recipe["adapters"][1]["task"] = "tiny/hue"
     path.write_text(json.dumps(recipe))
     colour = (place / "annotations/general/colour.yaml").read_text()
@@ -337,6 +337,8 @@ def test_an_edge_is_evaluated_without_training_and_drawn_into_the_report(place, 
     assert set(edge["scores"]) == {"tiny/colour", "tiny/hue"}
     page = (place / "edge/report.html").read_text()
     assert "Edge from colour to other" in page
+    (results,) = (place / "edge/other-0.500/eval").rglob("results.json")
+    assert '"style": "no_instruction"' in results.read_text()
     weights = "adapter_model.safetensors"
     middle = load_adapter(load_model(str(place / "base")), place / "edge/other-0.500/adapter")
     assert middle.peft_config["default"].r == 4
