@@ -130,7 +130,8 @@ def test_a_copied_file_beside_the_annotation_is_refused(world):
 
 
 def test_one_file_for_training_and_test_is_refused(world):
-    files = "{files: {one: mine.jsonl, two: mine.jsonl}, licence: cc0-1.0}"
+    # The same name twice would be refused with the annotation.
+    files = "{files: {one: mine.jsonl, two: 'mine*.jsonl'}, licence: cc0-1.0}"
     world.task("twice", source=files, splits="{train: one, test: two}")
     world.rows("mine.jsonl", ROWS[:30], folder=world.annotations)
     refused(world, world.recipe("twice"))
