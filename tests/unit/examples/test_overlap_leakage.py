@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.planted_rows import make_texts
 from pipeline.annotations import builtin_folder, load_catalogue
-from pipeline.errors import MixtureError, PipelineErrors, SourceError
+from pipeline.errors import MixtureError, PipelineError, PipelineErrors, SourceError
 from pipeline.examples.overlap import (
     check_leakage,
     evaluated_splits,
@@ -129,12 +129,13 @@ def test_a_copied_file_beside_the_annotation_is_refused(world):
     refused(world, world.recipe("copied", evaluated=["a"]))
 
 
-def test_one_file_for_training_and_test_is_refused(world):
-    # The same name twice would be refused with the annotation.
-    files = "{files: {one: mine.jsonl, two: 'mine*.jsonl'}, licence: cc0-1.0}"
+def test_one_file_for_training_and_test_is_refused_with_its_annotation(world):
+    files = "{files: {one: mine.jsonl, two: mine.jsonl}, licence: cc0-1.0}"
     world.task("twice", source=files, splits="{train: one, test: two}")
     world.rows("mine.jsonl", ROWS[:30], folder=world.annotations)
-    refused(world, world.recipe("twice"))
+    with pytest.raises(PipelineError) as error:
+        refuse_evaluated_splits(world.recipe("twice"), world.catalogue)
+    assert error.value.code == "ANN144"
 
 
 def test_parts_of_one_file_are_told_apart_by_their_rows(world):
