@@ -333,7 +333,8 @@ def _soft(facts: Facts, hand: Facts) -> dict[str, Any]:
     return {
         "task": "pair_classification" if len(texts) == 2 else "classification",
         "fields": {**texts, "target": "top[0]"},
-        "labels": options,
+        # A position that also spells another option would be refused.
+        "labels": dict(enumerate(options)) if any(map(str.isdecimal, options)) else options,
         "ordered": soft["kind"] == "score",
         "rows": rows,
     }
