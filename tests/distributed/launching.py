@@ -77,7 +77,8 @@ def run(command: list[str], *, cache: Path, **environment: str) -> subprocess.Co
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        # DeepSpeed compiles a part of itself where it runs first.
+        timeout=540,
     )
 
 
