@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import EXIT_OK, EXIT_PREEMPTED, PipelineError, TrainingError
-from pipeline.training.signals import STOP_SIGNALS
+from pipeline.process_group import STOP_SIGNALS
 
 _HELP = """usage: python -m pipeline.launch --config_file accelerate_configs/<x>.yaml [...] \
 -m pipeline.train RECIPE [--field value ...]

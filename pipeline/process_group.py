@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ from typing import NoReturn
 
 from pipeline.errors import EXIT_PREEMPTED, PipelineError
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""What a batch system sends some time before it kills."""
 _SECONDS_TO_TELL = 10.0
 """Processes of a busy machine find a mistake of their recipe this far apart."""
 _SECONDS_AFTER_SIGNAL = 0.5

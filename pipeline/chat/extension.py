@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNITS = (*get_args(DnaUnit), "letters")
+SETTINGS_FILE = "tokenizer_config.json"
+"""In the folder of a saved tokenizer; holds the settings below too."""
 _TASKS, _LABELS = "task_tokens", "label_tokens"
 """Settings of a tokenizer: names of the tasks and labels that have a token."""
 
@@ -84,7 +86,7 @@ class TokenExtension:
     def read(cls, folder: Path) -> TokenExtension:
         """Return the extension of a saved tokenizer; an empty one where nothing was added."""
         try:
-            settings = read_json(folder / "tokenizer_config.json")
+            settings = read_json(folder / SETTINGS_FILE)
         except (OSError, ValueError):
             return cls()
         return cls._of_settings(settings) if isinstance(settings, dict) else cls()

@@ -13,7 +13,8 @@ from pipeline.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
     from eval.leaderboard.edges import Edge
-    from pipeline.recipe.merging import MergeRecipe, MergeSource
+    from pipeline.cli.evaluation import Job
+    from pipeline.recipe.merging import FitFields, MergeRecipe, MergeSource
 
 
 def show_edge(
@@ -44,21 +45,15 @@ def show_edge(
     from eval.results import read_results
     from pipeline.adapters.merging.merge import check_target, load_experts, merge
     from pipeline.cli.eval_processes import find_launch
-    from pipeline.cli.evaluation import evaluate_here, job_of_options
+    from pipeline.cli.evaluation import evaluate_here
     from pipeline.cli.report import show_leaderboard
     from pipeline.files import write_json
 
     first, second = _ends(recipe, names)
     pair = recipe.model_copy(update={"method": "linear", "fit": None, "adapters": (first, second)})
-    base = load_experts(pair)[0].base.name
-    options: dict[str, Any] = {}
-    if (fit := recipe.fit) is not None:
-        base = fit.model_name_or_path
-        settings = replace(settings, data_root=fit.data_root or settings.data_root)
-        options = {"style": fit.style, "function_format": fit.function_format}
-        options["loading"] = {"load_in_4bit": True} if fit.load_in_4bit else {}
     tasks = list(dict.fromkeys([str(first.task), str(second.task)]))
-    job = job_of_options(base, tasks, settings, split="test", adapter=None)
+    base = load_experts(pair)[0].base.name
+    job = replace(_job(recipe.fit, base, tasks, settings), max_rows=max_rows)
     folders: list[Path] = []
     scores: dict[str, list[float]] = {task: [] for task in tasks}
     weights = [number / (num_points - 1) for number in range(num_points)]
@@ -68,14 +63,7 @@ def show_edge(
     for point in points:
         adapter = Path(point.output_dir)
         merge(point, load_experts(point))
-        here = replace(
-            job,
-            adapter=adapter,
-            include_base=False,
-            folder=adapter.with_name("eval"),
-            max_rows=max_rows,
-            **options,
-        )
+        here = replace(job, adapter=adapter, folder=adapter.with_name("eval"))
         folders += evaluate_here(here, find_launch())
         for task, entry in read_results(folders[-1])["tasks"].items():
             scores[task].append(float(entry["metrics"][entry["headline"]]["value"]))
@@ -88,6 +76,20 @@ def show_edge(
     write_json(out / EDGE_NAME, edge.to_json())
     show_leaderboard(folders, out)
     stdout.print(_table(edge))
+
+
+def _job(fit: FitFields | None, base: str, tasks: list[str], settings: Settings) -> Job:
+    """Return how a point is evaluated: as `fit` says, else on the base that adapters name."""
+    from pipeline.cli.evaluation import job_of_options
+
+    options: dict[str, Any] = {}
+    if fit is not None:
+        base = fit.model_name_or_path
+        settings = replace(settings, data_root=fit.data_root or settings.data_root)
+        options = {"style": fit.style, "function_format": fit.function_format}
+        options["loading"] = {"load_in_4bit": True} if fit.load_in_4bit else {}
+    job = job_of_options(base, tasks, settings, split="test", adapter=None)
+    return replace(job, include_base=False, **options)
 
 
 def _point(pair: MergeRecipe, weight: float, out: Path) -> MergeRecipe:

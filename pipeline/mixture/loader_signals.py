@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from pipeline.process_group import STOP_SIGNALS
 
 
 def obey_parent_only(worker: int) -> None:
@@ -22,11 +22,11 @@ def obey_parent_only(worker: int) -> None:
     del worker
     if not hasattr(signal, "sigwaitinfo"):
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
 def _wait_for_parent() -> None:
-    while signal.sigwaitinfo(_STOP_SIGNALS).si_pid != os.getppid():
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != os.getppid():
         pass
     os._exit(0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline.chat.dna import DNA_SPAN
 from pipeline.chat.dna_bpe import Merge, learn_merges
-from pipeline.chat.extension import TokenExtension
+from pipeline.chat.extension import SETTINGS_FILE, TokenExtension
 from pipeline.errors import AdapterError, MixtureError
 from pipeline.examples.cache import load_examples
 from pipeline.files import cache_root, read_sealed_json, sha256_of_json, write_sealed_json
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _MERGES_VERSION = 1
 """Raise when the same sequences give other merges."""
-_TOKENIZER_FILE = "tokenizer_config.json"
 
 
 def load_recipe_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
@@ -86,7 +85,7 @@ def check_earlier_tokens(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> 
     earlier = recipe.adapter.start_from or recipe.adapter.extend
     if earlier is None:
         return
-    if (Path(earlier) / _TOKENIZER_FILE).is_file():
+    if (Path(earlier) / SETTINGS_FILE).is_file():
         is_same = TokenExtension.read(Path(earlier)) == TokenExtension.of(tokenizer)
     else:
         # Made elsewhere, with the tokens of its base.

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import EXIT_PREEMPTED, TrainingError
-from pipeline.process_group import is_first_process
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from pipeline.process_group import STOP_SIGNALS, is_first_process
 
 SAME_EVENT_SECONDS = 2.0
 """Launchers hand on the signal that the batch system also sent to each process: what comes this
