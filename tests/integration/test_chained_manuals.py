@@ -74,7 +74,8 @@ class Reader(GivenBackend):
             text = prompt.request.conversation.messages[0].content
             lines = [line for line in text.split("\n") if line.startswith("Context: ")]
             context = lines[0].removeprefix("Context: ") if lines else prediction.text
-            found.append(replace(prediction, text=context or "nothing"))
+            text = context or "nothing"
+            found.append(replace(prediction, text=text, finish_reason="stop"))
         return found
 
 
