@@ -18,6 +18,7 @@ from pipeline.examples.cache import load_examples
 from pipeline.examples.contexts import contexts_of
 from pipeline.sources.rows import load_side_file
 from pipeline.templates.answers import option_letter
+from pipeline.types import Prediction
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRROR = Path(os.environ.get("TASKLOOM_DATA_ROOT") or ROOT.parent / "shared" / "data")
@@ -75,7 +76,7 @@ class Reader(GivenBackend):
             lines = [line for line in text.split("\n") if line.startswith("Context: ")]
             context = lines[0].removeprefix("Context: ") if lines else prediction.text
             text = context or "nothing"
-            found.append(replace(prediction, text=text, finish_reason="stop"))
+            found.append(Prediction(key=prompt.key, text=text, finish_reason="given"))
         return found
 
 
