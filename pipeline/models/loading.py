@@ -160,9 +160,21 @@ def load_model(
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise _loading_error(source, "model", error) from error
     _check_all_weights_loaded(source, loading_info)
+    _keep_packing_of_weights(model)
     if device is not None and quantization_config is None:
         model.to(device)
     return model
+
+
+def _keep_packing_of_weights(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from packing 4-bit weights anew when a model is evaluated on a CPU.
+
+    On CPUs with AVX512-BF16 it does (0.50), and then layers whose width is no multiple of 64 fail,
+    and the others pass no gradient on any more, so that training after an evaluation is wrong.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def build_skeleton(name: str, *, revision: str | None = None) -> PreTrainedModel:

@@ -60,7 +60,7 @@ class Place(Protocol):
 
 
 class FolderPlace:
-    """A dataset in a local folder."""
+    """A dataset in a local folder, whose list of files and card are read once."""
 
     def __init__(
         self, folder: Path, *, revision: str | None = None, lock: LockedDataset | None = None
@@ -75,6 +75,8 @@ class FolderPlace:
         self.folder = folder
         self.revision = revision or (lock.revision if lock else None)
         self._lock = lock
+        self._listing: Sequence[str] | None = None
+        self._card: Card | None = None
 
     @property
     def origin(self) -> str:
@@ -88,16 +90,15 @@ class FolderPlace:
 
     def listing(self) -> Sequence[str]:
         """All files as `/`-separated paths relative to the dataset's folder."""
-        found: list[str] = []
-        for parent, folders, files in os.walk(self.folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            base = Path(parent).relative_to(self.folder)
-            found += [(base / name).as_posix() for name in files if not name.startswith(".")]
-        return sorted(found)
+        if self._listing is None:
+            self._listing = _list_files(self.folder)
+        return self._listing
 
     def card(self) -> Card:
         """What the dataset card declares."""
-        return read_card(self.folder / "README.md")
+        if self._card is None:
+            self._card = read_card(self.folder / "README.md")
+        return self._card
 
     def fetch(self, name: str) -> Path:
         """Return a local path of the listed file `name`.
@@ -130,23 +131,47 @@ class FolderPlace:
         if wanted.config and (base / wanted.config).is_dir():
             base = base / wanted.config
         prefix = f"{self.folder.resolve()}/"
-        return [name.removeprefix(prefix) for name in guess_files(str(base.resolve()), wanted)]
+        names = guess_files(str(base.resolve()), wanted.split, tuple(self.listing()))
+        return [name.removeprefix(prefix) for name in names]
 
 
-def guess_files(base_path: str, wanted: WantedSplit) -> list[str]:
-    """Return what `datasets` finds for a split below `base_path` (a folder or `hf://` URL)."""
-    from datasets.data_files import DataFilesDict, EmptyDatasetError, get_data_patterns
+def _list_files(folder: Path) -> list[str]:
+    found: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        base = Path(parent).relative_to(folder)
+        found += [(base / name).as_posix() for name in files if not name.startswith(".")]
+    return sorted(found)
 
+
+def guess_files(base_path: str, split: str, listing: tuple[str, ...] = ()) -> list[str]:
+    """Return what `datasets` finds for a split below `base_path`.
+
+    Args:
+        base_path: A folder, or an `hf://` URL with the commit.
+        split: Name of the split.
+        listing: Files of the folder; where they are the same, `datasets` is not asked again.
+    """
+    from datasets.data_files import DataFilesDict
+
+    patterns = _guess_patterns(base_path, listing)
+    if split not in patterns:
+        return []
+    found = DataFilesDict.from_patterns({split: patterns[split]}, base_path=base_path)
+    return sorted(str(name) for name in found[split])
+
+
+@functools.lru_cache(maxsize=256)
+def _guess_patterns(base_path: str, listing: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return the patterns of files by split, as `datasets` derives them from names."""
+    from datasets.data_files import EmptyDatasetError, get_data_patterns
+
+    del listing
     try:
-        patterns = get_data_patterns(base_path)
+        found = get_data_patterns(base_path)
     except (EmptyDatasetError, FileNotFoundError):
-        return []
-    named = {str(split): entries for split, entries in patterns.items()}
-    if wanted.split not in named:
-        return []
-    chosen = {wanted.split: named[wanted.split]}
-    found = DataFilesDict.from_patterns(chosen, base_path=base_path)
-    return sorted(str(name) for name in found[wanted.split])
+        return {}
+    return {str(split): entries for split, entries in found.items()}
 
 
 def content_of_file(path: Path) -> str:

@@ -104,7 +104,7 @@ class HubPlace:
         root = f"hf://datasets/{self.dataset}@{self.commit}"
         base = "/".join([root, *filter(None, [wanted.data_dir, wanted.config])])
         with _hub_errors(self.dataset, self._how_to_get):
-            return [name.removeprefix(f"{root}/") for name in guess_files(base, wanted)]
+            return [name.removeprefix(f"{root}/") for name in guess_files(base, wanted.split)]
 
     def _fetch_address(self, address: str) -> Path:
         import datasets

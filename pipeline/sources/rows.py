@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,16 +219,28 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
             hint="Choose one of them, or give the split a source in the annotation",
         )
     place = open_place(annotation, data_root)
-    _check_files(annotation, place)
+    located = _locate_all(annotation, place)
+    _check_files(annotation, located)
     names = annotation.splits.named(split)
-    opened = [open_source_split(annotation, name, place)[0] for name in names]
+    opened = [open_source_split(annotation, name, place, located.get(name))[0] for name in names]
     chosen, selection = _chosen_rows(annotation, split, names, opened)
     if annotation.source.stream_rows is not None:
         chosen, selection = _first_rows(annotation, chosen)
     return RowTable(opened, origin=place.origin, chosen=chosen, selection=selection)
 
 
-def _check_files(annotation: DatasetAnnotation, place: Place) -> None:
+def _locate_all(annotation: DatasetAnnotation, place: Place) -> dict[str, FoundSplit]:
+    """Return the files of the source splits of a task, without those that are not there."""
+    splits = annotation.splits
+    located: dict[str, FoundSplit] = {}
+    for name in dict.fromkeys(name for split in splits.present() for name in splits.named(split)):
+        # What is missing is told where that split itself is read.
+        with contextlib.suppress(SourceError):
+            located[name] = locate_rows(place, wanted_split(annotation, name))
+    return located
+
+
+def _check_files(annotation: DatasetAnnotation, located: Mapping[str, FoundSplit]) -> None:
     """Refuse files that serve two source splits of a task, or are test files and serve `train`.
 
     Raises:
@@ -238,11 +250,7 @@ def _check_files(annotation: DatasetAnnotation, place: Place) -> None:
     users: dict[str, str] = {}
     for split in splits.present():
         for name in splits.named(split):
-            try:
-                files = locate_rows(place, wanted_split(annotation, name)).files
-            except SourceError:
-                continue  # told where that split itself is read
-            for file in files:
+            for file in located[name].files if name in located else ():
                 where = annotation.mark(("splits", split))
                 if users.setdefault(file, name) != name:
                     message = f"file {excerpt(file)} of {excerpt(name)} is one of {users[file]} too"
@@ -385,15 +393,21 @@ def _may_be_plainer(place: Place, wanted: WantedSplit) -> bool:
 
 
 def open_source_split(
-    annotation: DatasetAnnotation, name: str, place: Place
+    annotation: DatasetAnnotation, name: str, place: Place, found: FoundSplit | None = None
 ) -> tuple[SourceSplit, tuple[str, ...]]:
     """Return a source split of a task at a place, and its files.
+
+    Args:
+        annotation: The task.
+        name: The source split.
+        place: Where the dataset is.
+        found: Its files, where they are known already.
 
     Raises:
         SourceError: It cannot be found or read.
     """
     wanted = wanted_split(annotation, name)
-    found = locate_rows(place, wanted)
+    found = found or locate_rows(place, wanted)
     return open_split(place, wanted, found), found.files
 
 

@@ -211,6 +211,28 @@ def test_quantisation_without_bitsandbytes_is_refused(monkeypatch):
     )
 
 
+def test_a_model_in_4_bits_learns_the_same_after_it_was_evaluated(tmp_path, monkeypatch):
+    modules = pytest.importorskip("bitsandbytes.nn.modules")
+    # As on CPUs for which bitsandbytes packs weights in a way that has no gradient.
+    monkeypatch.setattr(modules, "has_avx512bf16", lambda: True)
+    save_tiny_model(tmp_path)
+    model = load_model(str(tmp_path), load_in_4bit=True, device="cpu")
+    embedded = model.get_input_embeddings().weight
+    embedded.requires_grad_(True)
+    found = []
+    for _ in range(2):
+        model.train()
+        model(torch.arange(4)[None]).logits.square().mean().backward()
+        found.append(embedded.grad.clone())
+        embedded.grad = None
+        model.eval()
+        with torch.no_grad():
+            logits = model(torch.arange(4)[None]).logits
+        assert torch.isfinite(logits).all()
+    assert found[0].abs().max() > 0
+    assert torch.equal(*found)
+
+
 def test_the_default_dtype_on_a_cpu_is_float32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_dtype("auto") == torch.float32
