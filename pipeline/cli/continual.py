@@ -59,14 +59,15 @@ def continual(
             f"got {os.environ['WORLD_SIZE']} processes, allowed is 1",
             hint="Run it by itself; --config-file trains the stages on several processes",
         )
-    loaded = load_continual(recipe, list(overrides or []))
+    settings = settings_of(context)
+    loaded = load_continual(recipe, list(overrides or [])).with_places(
+        settings.data_root, settings.annotation_folders
+    )
     quiet_libraries()
-    evaluator = _Evaluator(loaded, settings_of(context))
     found = run_continual(
         loaded,
         train=lambda each: _train(each, config_file),
-        evaluate=evaluator.scores,
-        data_root=settings_of(context).data_root,
+        evaluate=_Evaluator(loaded).scores,
     )
     stages = [stage.tasks for stage in loaded.recipe.stages]
     scores = ContinualScores(
@@ -110,11 +111,11 @@ def _train(recipe: Recipe, config_file: Path | None) -> None:
 class _Evaluator:
     """Scores adapters on tasks of the stages; rows are read once."""
 
-    def __init__(self, continual: Continual, settings: Settings) -> None:
+    def __init__(self, continual: Continual) -> None:
         from pipeline.cli.evaluation import job_of
 
-        training = continual.training
-        self._job = job_of(training, settings, folder=Path(continual.recipe.output_dir))
+        folder = Path(continual.recipe.output_dir)
+        self._job = job_of(continual.training, Settings(), folder=folder)
 
     def scores(
         self, adapter: Path | None, tasks: Sequence[str], folder: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -108,6 +108,23 @@ class Continual:
     """With the tasks of all stages."""
     fields: Mapping[str, Json]
     """Of `training` in the file."""
+
+    def with_places(self, data_root: str | None, annotations: Sequence[Path]) -> Continual:
+        """Return it with data and annotations of the command line, for training and scoring alike.
+
+        Args:
+            data_root: Local mirror in place of that of the recipe, where given.
+            annotations: Folders beside those of the recipe.
+        """
+        changes: dict[str, Json] = {}
+        if data_root is not None:
+            changes["data_root"] = data_root
+        if annotations:
+            changes["annotations"] = [*map(str, annotations), *self.training.annotations]
+        training = self.training.model_copy(
+            update={name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}
+        )
+        return replace(self, training=training, fields={**self.fields, **changes})
 
     def stage_recipe(self, tasks: Sequence[Json], folder: Path, **changes: Json) -> Recipe:
         """Return the recipe of one training run.

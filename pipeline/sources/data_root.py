@@ -33,7 +33,7 @@ def resolve_data_root(value: str | Path | None) -> Path | None:
         return ensure_generated_mirror()
     folder = Path(chosen).expanduser()
     if not folder.is_dir():
-        source = "--data-root" if value is not None else VARIABLE
+        source = "the data root" if value is not None else VARIABLE
         raise SourceError(
             "SRC101",
             f"{source} is no folder",

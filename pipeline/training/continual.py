@@ -49,16 +49,13 @@ class ContinualResult:
     joint: Mapping[str, float] | None
 
 
-def run_continual(
-    continual: Continual, *, train: Train, evaluate: Evaluate, data_root: str | None = None
-) -> ContinualResult:
+def run_continual(continual: Continual, *, train: Train, evaluate: Evaluate) -> ContinualResult:
     """Run all stages that are not finished yet, and the references.
 
     Args:
         continual: What to run.
         train: Trains one stage.
         evaluate: Scores what was trained.
-        data_root: Local mirror that `evaluate` reads; `None` for that of the recipe.
 
     Raises:
         RecipeError: Adapters would hold token rows, which cannot be merged (REC006).
@@ -68,7 +65,7 @@ def run_continual(
         PipelineError: As in `run_training`, evaluation and merging.
     """
     _check_mergeable_tokens(continual)
-    runner = _Runner(continual, train, evaluate, data_root)
+    runner = _Runner(continual, train, evaluate)
     base = runner.reference_base()
     rows: list[Mapping[str, float]] = []
     for place in range(len(continual.recipe.stages)):
@@ -80,9 +77,7 @@ def run_continual(
 class _Runner:
     """Makes stages one after the other."""
 
-    def __init__(
-        self, continual: Continual, train: Train, evaluate: Evaluate, data_root: str | None
-    ) -> None:
+    def __init__(self, continual: Continual, train: Train, evaluate: Evaluate) -> None:
         self._continual = continual
         self._recipe = continual.recipe
         self._train = train
@@ -93,7 +88,7 @@ class _Runner:
         """Adapter after the newest stage."""
         training = continual.training
         split = (training.evaluation or EvaluationSettings()).split
-        self._scored_on = _rows_of(training, split, data_root or training.data_root)
+        self._scored_on = _rows_of(training, split)
 
     def reference_base(self) -> Mapping[str, float]:
         """Return the scores of the base."""
@@ -159,7 +154,7 @@ class _Runner:
         fields["adapter"].pop("start_from")
         return {
             "recipe": fields,
-            "rows trained on": _rows_of(recipe, "train", recipe.data_root),
+            "rows trained on": _rows_of(recipe, "train"),
             "rows scored": self._scored_on,
             "adapter before": None if parent is None else _weights_sha256(parent),
         }
@@ -245,13 +240,13 @@ def _check_mergeable_tokens(continual: Continual) -> None:
         )
 
 
-def _rows_of(recipe: Recipe, split: Split, data_root: str | None) -> dict[str, Json]:
+def _rows_of(recipe: Recipe, split: Split) -> dict[str, Json]:
     """Return what tells the rows of each task, and what is made of them, from others.
 
     Raises:
         PipelineError: A task is unknown, or its rows cannot be found.
     """
-    root = resolve_data_root(data_root)
+    root = resolve_data_root(recipe.data_root)
     found: dict[str, Json] = {}
     for annotation, entry in find_annotations(recipe):
         tables = open_tables(annotation, split, root)

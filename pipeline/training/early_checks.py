@@ -13,6 +13,7 @@ from pipeline.examples.trained_task import trained_task
 from pipeline.functions.dialects import DIALECTS
 from pipeline.models.loading import EMBEDDED_MODEL, resolve_model
 from pipeline.recipe import Recipe, TaskEntry
+from pipeline.sources.data_root import EMBEDDED, resolve_data_root
 from pipeline.templates.styles import STYLES, parse_style
 from pipeline.training.run_folder import RunFolder
 
@@ -37,6 +38,7 @@ def check_recipe(recipe: Recipe, *, writes_run: bool = True) -> None:
         lambda: _check_style(recipe.style),
         lambda: _check_name("function_format", recipe.function_format, function_formats()),
         lambda: _check_model(recipe),
+        lambda: _check_data_root(recipe),
     ]
     if writes_run:
         checks.append(lambda: RunFolder(Path(str(recipe.output_dir))).check_free(recipe))
@@ -109,3 +111,8 @@ def _check_name(field: str, name: str, allowed: list[str]) -> None:
 def _check_model(recipe: Recipe) -> None:
     if recipe.model_name_or_path != EMBEDDED_MODEL:
         resolve_model(recipe.model_name_or_path)
+
+
+def _check_data_root(recipe: Recipe) -> None:
+    if recipe.data_root not in {None, EMBEDDED}:
+        resolve_data_root(recipe.data_root)

@@ -106,6 +106,16 @@ def test_stages_go_on_from_each_other_and_references_stand_beside_them(place):
     assert result.joint == {"tiny/colour": 0.4, "tiny/hue": 0.4}
 
 
+def test_data_and_annotations_of_the_command_line_are_trained_on_too(place):
+    training = {"data_root": str(place / "nowhere"), "annotations": []}
+    path = write(place, "elsewhere", training=training, joint=False, strategy="adapter_per_stage")
+    options = ["--data-root", str(place / "mirror"), "--annotations", str(place / "annotations")]
+    with pytest.raises(SystemExit) as done:
+        main([*options, "continual", str(path)])
+    assert not done.value.code
+    assert len(json.loads((place / "elsewhere/continual.json").read_text())["by_task"]) == 3
+
+
 def test_replay_gives_past_tasks_their_share(place):
     fake = Fake()
     fake.run(write(place, "fake-replay", strategy="replay", replay={"share": 0.2}))
