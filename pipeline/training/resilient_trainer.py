@@ -229,6 +229,8 @@ class ResilientTrainer(SFTTrainer):
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Run the steps; one epoch is the whole run."""
+        # A run that goes on saves, evaluates and logs as its recipe says now.
+        self.state.compute_steps(self.args, self.state.max_steps)
         if self._lacks_evaluation():
             metrics = self._evaluate(kwargs["trial"], kwargs["ignore_keys_for_eval"])
             self._determine_best_metric(metrics=metrics, trial=kwargs["trial"])

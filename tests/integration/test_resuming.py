@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_a_link_to_a_checkpoint_is_the_checkpoint(tmp_path):
     resumed = run_training(recipe)
     assert (resumed.num_steps, checkpoints(tmp_path)) == (4, ["checkpoint-2", "checkpoint-4"])
     assert resumed.adapter == whole.adapter
+
+
+def test_a_resumed_run_follows_the_steps_that_its_recipe_has_now(tmp_path):
+    run_training(write_tiny_recipe(tmp_path, **FIELDS | {"max_steps": 6}))
+    for step in (4, 6):
+        shutil.rmtree(tmp_path / "run" / f"checkpoint-{step}")
+    shutil.rmtree(tmp_path / "run" / "adapter")
+    changed = {"max_steps": 6, "save_steps": 3, "logging_steps": 3}
+    run_training(tiny_recipe(tmp_path, **FIELDS | changed, resume_from_checkpoint="auto"))
+    assert checkpoints(tmp_path) == [f"checkpoint-{step}" for step in (2, 3, 6)]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    steps = [line["step"] for line in map(json.loads, lines) if "loss" in line]
+    assert steps == [1, 2, 3, 6]
 
 
 def test_a_checkpoint_under_another_name_is_refused_and_nothing_is_removed(tmp_path):
