@@ -29,6 +29,7 @@ FitGranularity = Literal["task", "block", "module", "channel", "kind_channel"]
 
 FITTED = frozenset({"best_uniform", "regmean", "learned"})
 """Methods that need the base and rows."""
+_TRIMMING = frozenset({"ties", "dare", "dare_ties", "magnitude"})
 _FIT_FIELDS: dict[MergeMethod, frozenset[str]] = {
     "best_uniform": frozenset({"grid"}),
     "regmean": frozenset({"off_diagonal"}),
@@ -150,10 +151,24 @@ class MergeRecipe(StrictFields):
             for place, name in enumerate(names)
             if name in names[:place]
         ]
-        problems = repeated + self._fit_problems(names)
+        problems = repeated + self._unread_problems() + self._fit_problems(names)
         if problems:
             raise problems_as_validation_error(problems)
         return self
+
+    def _unread_problems(self) -> list[Problem]:
+        """Return the fields that the method does not read, beside those of `fit`."""
+        unread: list[tuple[str | int, ...]] = []
+        if self.method not in _TRIMMING and "density" in self.model_fields_set:
+            unread.append(("density",))
+        if self.method in FITTED:
+            unread += [("weight",)] if self.weight is not None else []
+            unread += [
+                ("adapters", place, "weight")
+                for place, source in enumerate(self.adapters)
+                if source.weight is not None
+            ]
+        return [Problem(loc, "REC006", f"method `{self.method}` does not read it") for loc in unread]
 
     def _fit_problems(self, names: Sequence[str]) -> list[Problem]:
         if self.method not in FITTED:

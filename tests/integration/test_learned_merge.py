@@ -248,7 +248,9 @@ def test_what_was_learned_is_merged_again_without_rows_byte_by_byte(granularity,
 
 @pytest.mark.parametrize("method", ["ties", "dare", "magnitude", "linear"])
 def test_rules_are_merged_again_byte_by_byte(method, place):
-    given = recipe_of(place) | {"method": method, "seed": 3, "density": 0.4}
+    given = recipe_of(place) | {"method": method, "seed": 3}
+    if method != "linear":
+        given["density"] = 0.4
     del given["fit"]
     assert run(place, given) == 0
     assert replay(place, "--output_dir", str(place / "again-rule")) == 0

@@ -27,6 +27,35 @@ def test_without_a_method_the_one_that_reads_the_fields_is_taken(fit, method):
     assert MergeRecipe.model_validate(fields).method == method
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"density": 0.3}, "density"),
+        ({"method": "ties", "density": 0.3}, None),
+        ({"method": "ties", "weight": 0.3}, None),
+        ({"weight": 0.3}, None),
+        ({"method": "regmean", "weight": 0.3}, "weight"),
+        ({"method": "learned", "density": 0.3}, "density"),
+    ],
+)
+def test_a_field_that_the_method_does_not_read_is_refused(fields, name):
+    recipe = {"adapters": [{"name": "a", "path": "a", "task": "one/a"}], **fields}
+    if fields.get("method") in {"regmean", "learned"}:
+        recipe["fit"] = {"model_name_or_path": "base"}
+    if name is None:
+        MergeRecipe.model_validate(recipe)
+        return
+    with pytest.raises(ValueError, match=f"{name}(.|\n)*does not read it"):
+        MergeRecipe.model_validate(recipe)
+
+
+def test_the_weight_of_one_adapter_is_refused_where_weights_are_fitted():
+    source = {"name": "a", "path": "a", "task": "one/a", "weight": 0.5}
+    fields = {"adapters": [source], "fit": {"model_name_or_path": "base"}}
+    with pytest.raises(ValueError, match=r"adapters\.0\.weight(.|\n)*does not read it"):
+        MergeRecipe.model_validate(fields)
+
+
 def test_fit_that_is_no_map_is_one_mistake():
     with pytest.raises(ValueError, match="fit"):
         MergeRecipe.model_validate(
