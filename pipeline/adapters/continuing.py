@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
+from pipeline.adapters.merging.writing import is_transductive
 from pipeline.adapters.plain_lora import why_not_plain
 from pipeline.adapters.registry import (
     ADAPTER_CONFIG_FILE,
@@ -52,9 +53,10 @@ def start_adapter_from(
         keep_base_dtype: As in `attach_adapter`.
 
     Raises:
-        AdapterError: The folder is no such adapter, or of another base.
+        AdapterError: The folder is no such adapter, of another base, or fitted to test prompts.
     """
     config = read_adapter_config(folder)
+    _check_not_transductive(folder)
     _check_same(config, {"peft_type": "LORA"}, folder)
     _check_same(
         config,
@@ -67,6 +69,17 @@ def start_adapter_from(
         folder,
     )
     return load_adapter(model, folder, is_trainable=True, keep_base_dtype=keep_base_dtype)
+
+
+def _check_not_transductive(folder: Path) -> None:
+    if is_transductive(folder):
+        raise AdapterError(
+            "ADP026",
+            "the adapter is transductive, fitted to test prompts; what is trained from it would "
+            "not say so",
+            where=folder,
+            hint="Go on with an adapter that was fitted to training or validation rows",
+        )
 
 
 def extend_adapter(
@@ -87,9 +100,11 @@ def extend_adapter(
         keep_base_dtype: As in `attach_adapter`.
 
     Raises:
-        AdapterError: The folder is no such adapter, of another base, or has a task already.
+        AdapterError: The folder is no such adapter, of another base, fitted to test prompts, or
+            has a task already.
     """
     config = read_adapter_config(folder)
+    _check_not_transductive(folder)
     known = cast("list[str]", config.get("task_names") or [])
     repeated = [name for name in task_names if name in known]
     if repeated:

@@ -168,7 +168,9 @@ class MergeRecipe(StrictFields):
                 for place, source in enumerate(self.adapters)
                 if source.weight is not None
             ]
-        return [Problem(loc, "REC006", f"method `{self.method}` does not read it") for loc in unread]
+        return [
+            Problem(loc, "REC006", f"method `{self.method}` does not read it") for loc in unread
+        ]
 
     def _fit_problems(self, names: Sequence[str]) -> list[Problem]:
         if self.method not in FITTED:

@@ -164,3 +164,13 @@ def test_what_cannot_grow_is_refused(mtlora, tmp_path):
     build_adapted("smora").save_pretrained(tmp_path / "smora")
     with pytest.raises(AdapterError, match=r"has peft_type 'SMORA'.*ADP026"):
         extend_adapter(build_base(), tmp_path / "smora", MTLORA, task_names=["new"])
+
+
+def test_an_adapter_that_knows_test_prompts_is_not_trained_on(lora):
+    (lora / "merge.json").write_text('{"fit": {"transductive": true}, "sources": []}')
+    for go_on in (
+        lambda: start_adapter_from(build_base(), lora, LORA),
+        lambda: extend_adapter(build_base(), lora, LORA, task_names=["new"]),
+    ):
+        with pytest.raises(AdapterError, match=r"transductive.*ADP026"):
+            go_on()
