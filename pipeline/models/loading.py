@@ -157,12 +157,12 @@ def load_model(
             output_loading_info=True,
             **options,
         )
+        if device is not None and quantization_config is None:
+            model.to(device)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise _loading_error(source, "model", error) from error
     _check_all_weights_loaded(source, loading_info)
     _keep_packing_of_weights(model)
-    if device is not None and quantization_config is None:
-        model.to(device)
     return model
 
 
@@ -313,6 +313,9 @@ def _check_all_weights_loaded(source: str, loading_info: dict[str, Any]) -> None
 
 
 def _loading_error(source: str, part: str, error: Exception) -> ModelError:
+    if "out of memory" in str(error) or "can't allocate memory" in str(error):
+        hint = "Free memory of the device, or set a smaller `dtype` or `load_in_4bit: true`"
+        return ModelError("MOD007", "the model does not fit into memory", where=source, hint=hint)
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     if not Path(source).is_dir() and isinstance(error, OSError):
         return ModelError(

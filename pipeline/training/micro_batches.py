@@ -6,7 +6,8 @@ its gradient does not depend on how the rows are divided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -115,6 +116,21 @@ def must_stop(*, rows: int, accumulation: int, step: int) -> TrainingError:
         where=f"step {step}",
         hint=hint,
     )
+
+
+@contextlib.contextmanager
+def memory_told(where: str, what: str, hint: str) -> Iterator[None]:
+    """Turn memory that runs out in the work inside into a line that says what to set.
+
+    Raises:
+        TrainingError: Memory ran out in this process; the others may wait for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OneProcessError("TRN010", f"out of memory {what}", where=where, hint=hint) from error
 
 
 def longest_micro_batch(batches: TrainingBatches) -> dict[str, Tensor]:

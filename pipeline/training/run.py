@@ -44,7 +44,7 @@ from pipeline.training.leakage import (
     leakage_of,
     leakage_to_json,
 )
-from pipeline.training.micro_batches import longest_micro_batch
+from pipeline.training.micro_batches import longest_micro_batch, memory_told
 from pipeline.training.preparing_together import load_tasks_together
 from pipeline.training.processes import run_in_first, run_together
 from pipeline.training.progress import ProgressDisplay, describe_event
@@ -281,27 +281,33 @@ def _build_trainer(prepared: _Prepared, console: Console, signals: StopSignals) 
     routing = prepared.routing
     # What adds to a log goes before what writes it.
     callbacks = [part for part in prepared.parts.values() if isinstance(part, TrainerCallback)]
-    trainer = MultiTaskTrainer(
-        model,
-        arguments,
-        tokenizer=prepared.tokenizer,
-        train_loader=batches.loader(
-            num_workers=arguments.dataloader_num_workers,
-            pin_memory=arguments.dataloader_pin_memory,
-            start_step=0,
-        ),
-        loss_reduction=prepared.recipe.loss_reduction,
-        task_names=[task.name for task in prepared.tasks],
-        validation_batches=validation,
-        callbacks=[*callbacks, metrics, display],
-        checkpoint_parts=prepared.parts,
-        row_keys=row_keys(batches, ExampleKeys(recipe).key),
-        num_kept_checkpoints=recipe.save_total_limit,
-        longest_batch=longest_micro_batch(batches),
-        signals=signals,
-        on_event=on_event,
-        on_loads=None if routing is None else routing.on_loads,
+    told = memory_told(
+        "model_name_or_path",
+        "placing the model on its device",
+        "Set `load_in_4bit: true`, or train on several GPUs with ZeRO-3 or FSDP",
     )
+    with told:
+        trainer = MultiTaskTrainer(
+            model,
+            arguments,
+            tokenizer=prepared.tokenizer,
+            train_loader=batches.loader(
+                num_workers=arguments.dataloader_num_workers,
+                pin_memory=arguments.dataloader_pin_memory,
+                start_step=0,
+            ),
+            loss_reduction=prepared.recipe.loss_reduction,
+            task_names=[task.name for task in prepared.tasks],
+            validation_batches=validation,
+            callbacks=[*callbacks, metrics, display],
+            checkpoint_parts=prepared.parts,
+            row_keys=row_keys(batches, ExampleKeys(recipe).key),
+            num_kept_checkpoints=recipe.save_total_limit,
+            longest_batch=longest_micro_batch(batches),
+            signals=signals,
+            on_event=on_event,
+            on_loads=None if routing is None else routing.on_loads,
+        )
     requested = RequestedEngine.from_environment(os.environ)
     check_engine(requested, trainer.accelerator, mixed_precision=precision_of(arguments))
     return trainer

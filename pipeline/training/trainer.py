@@ -27,6 +27,7 @@ from pipeline.adapters.batch_tasks import TASK_IDS_ARGUMENT
 from pipeline.training.answer_head import add_answer_head
 from pipeline.training.checkpoint import CheckpointPart
 from pipeline.training.loss_weights import LOSS_WEIGHTS, LossReduction, add_loss_weights
+from pipeline.training.micro_batches import memory_told
 from pipeline.training.resilient_trainer import EventSink, ResilientTrainer
 from pipeline.training.routing import AdapterRouting, LoadSink, without_biases
 from pipeline.training.row_finder import RowFinder, RowKeys
@@ -210,12 +211,21 @@ class MultiTaskTrainer(ResilientTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Return the loss on the validation batches, per task, averaged and worst."""
+        """Return the loss on the validation batches, per task, averaged and worst.
+
+        Raises:
+            TrainingError: They do not fit into memory (TRN010).
+        """
         started = time.monotonic()
         self.model.eval()
         rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
         batches = self._validation_batches
-        with torch.no_grad(), self.compute_loss_context_manager():
+        told = memory_told(
+            "per_device_eval_batch_size",
+            f"evaluating {self.args.per_device_eval_batch_size} rows in one pass",
+            "Resume with a lower one, or lower max_length",
+        )
+        with told, torch.no_grad(), self.compute_loss_context_manager():
             # Every process makes the same number of passes: sharded engines gather weights in each.
             for first in range(0, len(batches), world_size):
                 index = first + rank

@@ -233,6 +233,19 @@ def test_a_model_in_4_bits_learns_the_same_after_it_was_evaluated(tmp_path, monk
     assert torch.equal(*found)
 
 
+def test_a_model_that_does_not_fit_is_one_line(tmp_path, monkeypatch):
+    save_tiny_model(tmp_path)
+
+    def refuse(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(torch.nn.Module, "to", refuse)
+    assert message_of(load_model, str(tmp_path), device="cpu") == (
+        f"{tmp_path}: the model does not fit into memory. Free memory of the device, or set a "
+        "smaller `dtype` or `load_in_4bit: true`. [MOD007]"
+    )
+
+
 def test_the_default_dtype_on_a_cpu_is_float32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_dtype("auto") == torch.float32

@@ -143,6 +143,25 @@ def test_a_single_row_that_does_not_fit_is_told(tmp_path, tasks):
         trainer.train()
 
 
+def test_an_evaluation_that_does_not_fit_says_what_to_set(tmp_path, tasks):
+    fields = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
+    recipe = make_recipe(tmp_path, **fields)
+    batches = [longest_of(make_trainer(recipe, tasks))]
+    trainer = make_trainer(recipe, tasks, validation_batches=batches)
+
+    def hook(module, inputs, output):
+        if not trainer.model.training:
+            raise out_of_memory()
+
+    trainer.model.get_base_model().model.norm.register_forward_hook(hook)
+    with pytest.raises(TrainingError) as caught:
+        trainer.train()
+    assert str(caught.value) == (
+        "per_device_eval_batch_size: out of memory evaluating 4 rows in one pass. Resume with a "
+        "lower one, or lower max_length. [TRN010]"
+    )
+
+
 def test_processes_that_wait_for_each_other_stop_with_the_values_to_set():
     error = must_stop(rows=8, accumulation=2, step=18)
     assert str(error) == (
