@@ -145,8 +145,8 @@ def test_a_single_row_that_does_not_fit_is_told(tmp_path, tasks):
 
 def test_an_evaluation_that_does_not_fit_says_what_to_set(tmp_path, tasks):
     fields = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
-    recipe = make_recipe(tmp_path, **fields)
-    batches = [longest_of(make_trainer(recipe, tasks))]
+    batches = [longest_of(make_trainer(make_recipe(tmp_path / "a"), tasks))]
+    recipe = make_recipe(tmp_path / "b", **fields)
     trainer = make_trainer(recipe, tasks, validation_batches=batches)
 
     def hook(module, inputs, output):
