@@ -335,6 +335,9 @@ def _ranking(scope: Mapping[str, Json]) -> tuple[Json, list[str] | None]:
     ranked = list_of(scope["$target"])
     if not all(isinstance(item, int) and 0 <= item < len(options) for item in ranked):
         raise AnnotationError("ANN208", "a ranking lists positions of `choices`, counted from 0")
+    if len(set(cast("list[int]", ranked))) < len(ranked):
+        message = f"a ranking lists each position once, got {excerpt(ranked)}"
+        raise AnnotationError("ANN208", message)
     return ranked, options
 
 

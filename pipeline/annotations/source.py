@@ -167,6 +167,13 @@ class Take(_Strict):
     """Source split; whoever else names it gets what remains."""
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @pydantic.model_validator(mode="after")
+    def _check_number(self) -> Self:
+        if self.take > 1 and not self.take.is_integer():
+            message = f"{self.take} is neither a share below 1 nor a whole number of rows"
+            raise problems_as_validation_error([Problem(("take",), "ANN143", message)])
+        return self
+
 
 SplitSource = str | tuple[Name, ...] | Take | None
 

@@ -311,6 +311,13 @@ def test_numbers_outside_of_their_range_skip_the_row(annotate):
             run({"t": "x", "y": value}, 0)
 
 
+@pytest.mark.parametrize("ranked", [[1, 1], [0, 2], ["a"]])
+def test_a_ranking_lists_positions_once_each(annotate, ranked):
+    run = compile_fields(annotate(variant("ranking", "{query: q, choices: c, target: y}")))
+    with pytest.raises(AnnotationError, match="ANN208"):
+        run({"q": "x", "c": ["a", "b"], "y": ranked}, 0)
+
+
 def test_a_regular_expression_the_engine_refuses_is_an_error(annotate):
     fields = "{text: {clean: s, steps: [{sub: ['[[:bad:]]', x]}]}, target: label}"
     with pytest.raises(AnnotationError, match=r"f.yaml:6:16: fields.text: .*ANN206"):

@@ -70,6 +70,7 @@ def test_splits_take_every_form(annotate):
         ("{train: []}", "a split is a name", "ANN143"),
         ("{train: ''}", "a split is a name", "ANN143"),
         ("{train: {take: 0, from: a}}", "greater than 0", "ANN103"),
+        ("{train: {take: 1.5, from: a}}", "1.5 is neither a share", "ANN143"),
         ("{train: {take: 0.1}}", "this key is missing", "ANN102"),
         ("{train: {take: 0.1, of: a}}", "unknown key 'of'", "ANN101"),
         ("{train: a, dev: b}", "unknown key 'dev'", "ANN101"),
