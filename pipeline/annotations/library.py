@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.annotations.expressions import Expression, Function, Record
 from pipeline.annotations.references import functions_in
-from pipeline.annotations.views import fields_of_view
+from pipeline.annotations.views import LIBRARY_FUNCTION, fields_of_view
 from pipeline.errors import AnnotationError
 
 if TYPE_CHECKING:
     from pipeline.annotations.schema import DatasetAnnotation
     from pipeline.types import Json
-
-LIBRARY_FUNCTION = "library"
-"""The registered function that varies functions, and calls with them."""
 
 
 def varied_fields(
@@ -31,8 +28,7 @@ def varied_fields(
         task: One task, without views of its own.
         fields: Has `functions`, and the calls as `target`; those of the annotation where the
             task is one of its views.
-        options: Of the function `library`; others stay as the fields have them. The view
-            `response` leaves `abstain` out: its answers need their calls.
+        options: Of the function `library`; others stay as the fields have them.
 
     Raises:
         AnnotationError: `ANN148`, the functions of this task cannot be varied.
@@ -45,10 +41,8 @@ def varied_fields(
         functions = _member(functions, "functions")
     if isinstance(calls, Function) and calls.name == LIBRARY_FUNCTION:
         calls = _member(calls, "calls")
-    row = Record({"functions": functions, "calls": calls})
+    row = Record({"functions": functions, "calls": calls, "query": fields["query"]})
     merged = {**before, **options}
-    if task.view == "response":
-        merged.pop("abstain", None)
     varied = {
         **fields,
         "functions": Function(LIBRARY_FUNCTION, row, merged),

@@ -9,9 +9,7 @@ that look across splits read the other splits again, as far as the operations be
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from pipeline.annotations.evaluation import (
 from pipeline.annotations.key_sets import KeyNumbers, KeySet
 from pipeline.annotations.outcomes import RowSkipped, raw_key
 from pipeline.annotations.paths import Scope
+from pipeline.annotations.row_hashes import hash_fraction, key_hash, key_number, with_distractors
 from pipeline.errors import AnnotationError
 from pipeline.types import SPLITS, Json, Split
 
@@ -173,22 +172,6 @@ class _SplitStep:
 _Step = _RowStep | _SplitStep
 
 
-def key_hash(value: Json) -> bytes:
-    """Return 12 bytes that are the same for equal values on every machine."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
-    return hashlib.sha256(text.encode()).digest()[:12]
-
-
-def key_number(found: bytes) -> int:
-    """Return a hash from `key_hash` as a key of `key_sets`."""
-    return int.from_bytes(found[:8]) or 1
-
-
-def hash_fraction(data: bytes) -> float:
-    """Return a number from 0 up to 1 that depends on `data` alone."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:8]) / 2**64
-
-
 # --- row by row --------------------------------------------------------------------------------
 
 
@@ -247,7 +230,7 @@ def _lookup(operation: ops.Lookup, settings: RowSettings) -> _Step:
     if not by_key:
         message = f"no row of {operation.file!r} has a value in the column {operation.key!r}"
         raise AnnotationError("ANN210", message)
-    keys = list(by_key)
+    keys, count = list(by_key), operation.distractors
 
     def run(name: str, row: Scope) -> Iterable[Row]:
         values = of(row)
@@ -261,30 +244,10 @@ def _lookup(operation: ops.Lookup, settings: RowSettings) -> _Step:
             elif operation.missing == "error":
                 message = f"`lookup` finds no row with {operation.key} {key!r}"
                 raise AnnotationError("ANN211", message, hint="Add `missing: skip` or `drop`")
-        for key in _distractors(name, keys, found, operation.distractors):
-            found[key] = by_key[key]
-        yield name, {**row, operation.name: list(found.values())}
+        shown = with_distractors(name, found, keys=keys, by_key=by_key, count=count)
+        yield name, {**row, operation.name: shown}
 
     return _RowStep(run)
-
-
-def _distractors(
-    name: str, keys: Sequence[str], found: Mapping[str, Json], count: int
-) -> list[str]:
-    """Return `count` of `keys` that are not in `found`, chosen by the row's name."""
-    chosen: dict[str, None] = {}
-    count = min(count, len(keys) - len(found))
-    for attempt in itertools.count():
-        if len(chosen) >= count:
-            break
-        key = keys[int(hash_fraction(f"{name}/{attempt}".encode()) * len(keys))]
-        if attempt > 20 * count + 100:
-            # Nearly all rows are taken already: take the rest in order.
-            left = [key for key in keys if key not in found and key not in chosen]
-            chosen.update(dict.fromkeys(left[: count - len(chosen)]))
-        elif key not in found:
-            chosen[key] = None
-    return list(chosen)
 
 
 def _pairs(operation: ops.Pairs, settings: RowSettings) -> _Step:

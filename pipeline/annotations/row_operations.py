@@ -48,8 +48,9 @@ class Explode:
 class Lookup:
     """`{lookup: {as: library, file: tool.jsonl, key: api_name, of: paths, distractors: 4}}`.
 
-    Binds the rows of a side file whose `key` is among the values, in the order of the values, and
-    `distractors` others that a stable hash of the row's number chooses.
+    Binds the rows of a side file whose `key` is among the values, in the order of the values. With
+    `distractors` so many others, chosen by a stable hash of the row's number, stand among them,
+    in an order that the hash gives too.
     """
 
     name: str

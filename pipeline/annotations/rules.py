@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.annotations.columns import paths_used
-from pipeline.annotations.expressions import Column, Const, If, Map
+from pipeline.annotations.expressions import Column, Const, Function, If, Map, Record
 from pipeline.annotations.references import column_uses, evaluation_order
 from pipeline.annotations.source import Take, is_test_name
 from pipeline.annotations.task_kinds import (
@@ -17,7 +17,7 @@ from pipeline.annotations.task_kinds import (
     TASK_KINDS,
     SettingRule,
 )
-from pipeline.annotations.views import VIEW_FIELDS, view_problems
+from pipeline.annotations.views import LIBRARY_FUNCTION, VIEW_FIELDS, view_problems
 from pipeline.errors import did_you_mean
 from pipeline.yaml_reader import Problem, excerpt
 
@@ -281,13 +281,21 @@ def _shared_files(annotation: DatasetAnnotation) -> Iterator[Problem]:
                     yield Problem(("source", key), "ANN144", message, hint)
 
 
+def _shown(field: Expression) -> Expression:
+    """Return what an input shows: a library is varied by the calls, but does not hold them."""
+    if not (isinstance(field, Function) and field.name == LIBRARY_FUNCTION):
+        return field
+    row = field.of
+    return row.members.get("functions", field) if isinstance(row, Record) else field
+
+
 def _leaking_target(annotation: DatasetAnnotation) -> Iterator[Problem]:
     """Refuse an input that shows the very column the target is read from."""
     target = annotation.fields.get("target")
     if not isinstance(target, Column):
         return
     for name, field in annotation.fields.items():
-        uses = column_uses(field) if name not in NO_INPUTS else ()
+        uses = column_uses(_shown(field)) if name not in NO_INPUTS else ()
         if any(use.path == target.path for use in uses):
             message = f"the input {name!r} shows the target, {str(target.path)!r}"
             yield Problem(("fields", name), "ANN158", message)

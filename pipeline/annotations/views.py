@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 VIEW_FUNCTION = "granular"
 """The registered function that derives the parts of a view."""
+LIBRARY_FUNCTION = "library"
+"""The registered function that varies functions, and calls with them."""
 VIEW_FIELDS = ("results", "response")
 """Fields that only an annotation with views has beside those of its kind."""
 
@@ -85,6 +87,10 @@ VIEWS: dict[str, ViewRule] = {
 """Every view by its name."""
 
 
+_NEED_CALLS = frozenset({"next", "parameters", "response"})
+"""Views whose answer is a part of the calls or follows from them, so that none can abstain."""
+
+
 class ViewOverride(pydantic.BaseModel):
     """What one view has of its own."""
 
@@ -128,7 +134,11 @@ def fields_of_view(view: str, fields: Mapping[str, Expression]) -> dict[str, Exp
         fields: `query`, `functions`, `target` (the calls), and for `response` also `response`
             and, where there are, `results`.
     """
+    if view in _NEED_CALLS:
+        fields = {name: _without_abstention(value) for name, value in fields.items()}
     given = {"calls": fields["target"]}
+    if view not in _NEED_CALLS:
+        given.update(_calls_before_abstention(fields["target"]))
     if view == "parameters":
         given["functions"] = fields["functions"]
     if view == "response":
@@ -148,6 +158,22 @@ def fields_of_view(view: str, fields: Mapping[str, Expression]) -> dict[str, Exp
     if CLUSTER in fields:
         made[CLUSTER] = fields[CLUSTER]
     return {**made, "target": part("target")}
+
+
+def _without_abstention(expression: Expression) -> Expression:
+    """Return a library of which no row loses its functions; anything else as it is."""
+    if not (isinstance(expression, Function) and expression.name == LIBRARY_FUNCTION):
+        return expression
+    options = {name: value for name, value in expression.options.items() if name != "abstain"}
+    return Function(expression.name, expression.of, options)
+
+
+def _calls_before_abstention(target: Expression) -> dict[str, Expression]:
+    """Return the calls that say whether a row feeds a view, where abstaining takes them away."""
+    if not (isinstance(target, Function) and target.name == LIBRARY_FUNCTION):
+        return {}
+    row, may_abstain = target.of, bool(target.options.get("abstain"))
+    return {"asked": row.members["calls"]} if may_abstain and isinstance(row, Record) else {}
 
 
 def view_problems(annotation: DatasetAnnotation) -> Iterator[Problem]:

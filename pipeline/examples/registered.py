@@ -141,7 +141,8 @@ def library(
     """Return the library a request is shown with, or its calls in the library's terms.
 
     Args:
-        value: `{functions, calls}`, as the functions above give them.
+        value: `{functions, calls}`, as the functions above give them, and `query`, without which
+            all rows that call nothing are shown the same library.
         part: `functions` or `calls`; both parts of a row need the same options.
         size: See `pipeline.functions.libraries.LibraryOptions`, for this and the rest.
         shuffle: As there.
@@ -153,9 +154,12 @@ def library(
         RowSkipped: A spec or call cannot be read, or an option is not allowed.
     """
     row = cast("dict[str, Json]", value)
+    if part == "calls" and row.get("calls") is None:
+        return None  # no answer, which is not the answer "no call"
     options = LibraryOptions(size=size, shuffle=shuffle, mask=mask, drop=drop, abstain=abstain)
     try:
-        shown, made = vary_library(_inner_specs(row), calls_from_json(row["calls"]), options)
+        calls = calls_from_json(row["calls"])
+        shown, made = vary_library(_inner_specs(row), calls, options, query=row.get("query"))
     except ParseError as error:
         raise RowSkipped(f"unreadable library ({error.code})") from error
     except (KeyError, TypeError) as error:
@@ -206,7 +210,8 @@ def granular(value: Json, *, view: str, part: str = "target") -> Json:
 
     Args:
         value: `{calls}`; for the part `functions` also `functions`, for the view `response` the
-            text under `response`.
+            text under `response`; where a row may abstain, the calls before under `asked`: they
+            say whether the row feeds the view.
         view: The view.
         part: `target`; `calls`: those that are already made, null without any; `functions`:
             those of the calls.
@@ -223,7 +228,8 @@ def granular(value: Json, *, view: str, part: str = "target") -> Json:
         response = row.get("response")
         if view == "response" and not (isinstance(response, str) and response.strip()):
             raise RowSkipped("does not feed the view 'response'")
-        if task is not None and not GRANULAR_TASKS[task].applies(calls):
+        asked = calls_from_json(row["asked"]) if row.get("asked") is not None else calls
+        if task is not None and not GRANULAR_TASKS[task].applies(asked):
             raise RowSkipped(f"does not feed the view {view!r}")
         if part == "functions":
             return _called(cast("list[dict[str, Json]]", row["functions"]), calls)

@@ -19,6 +19,9 @@ from pipeline.types import Json
 Turn = dict[str, Json]
 
 _GLAIVE_TURN = re.compile(r"^(USER|ASSISTANT|FUNCTION RESPONSE|SYSTEM):[ \t]*", re.MULTILINE)
+_FENCED = re.compile(r"\A```.*```\Z", re.DOTALL)
+_HAMMER_REQUEST = "Generate API Request:"
+"""API-Bank's last line, after whoever spoke last; it asks for the calls."""
 _GLAIVE_CALL = "<functioncall>"
 _GLAIVE_ROLES = {"USER": "user", "ASSISTANT": "assistant", "SYSTEM": "system"}
 _SHARE_ROLES = {
@@ -134,6 +137,33 @@ def _messages(value: Json) -> Iterator[Turn]:
         yield made
 
 
+def _hammer(value: Json) -> Iterator[Turn]:
+    """Yield chat messages whose calls are fenced text, and the request for calls as a user's."""
+    turns: list[Turn] = []
+    for turn in _messages(value):
+        text = str(turn["content"])
+        said = text.removesuffix(_HAMMER_REQUEST).rstrip()
+        if turn["role"] == "assistant" and _FENCED.match(text):
+            calls = calls_to_json(calls_in_text(text))
+            turn = {"role": "assistant", "content": "", "tool_calls": calls}
+        if said != text and turn["role"] != "user":
+            _add(turns, {**turn, "content": said})
+            turn = {"role": "user", "content": _HAMMER_REQUEST}
+        _add(turns, turn)
+    yield from turns
+
+
+def _add(turns: list[Turn], turn: Turn) -> None:
+    """Add a turn; what the assistant says and then calls is one turn."""
+    last = turns[-1] if turns else {}
+    is_one = last.get("role") == turn["role"] == "assistant" and not last.get("tool_calls")
+    if not is_one:
+        turns.append(turn)
+        return
+    texts = [str(part["content"]) for part in (last, turn) if part["content"]]
+    turns[-1] = {**turn, "content": "\n".join(texts)}
+
+
 FORMS: dict[str, Callable[[Json], Iterator[Turn]]] = {
     "glaive": _glaive,
     "share": _share,
@@ -141,9 +171,10 @@ FORMS: dict[str, Callable[[Json], Iterator[Turn]]] = {
     "api_bank": _api_bank,
     "sgd": _sgd,
     "messages": _messages,
+    "hammer": _hammer,
 }
 """Glaive's chat text, `from`/`value` turns, those of ToolACE, whose calls are Python text,
-API-Bank, the turns of SGD, and chat messages."""
+API-Bank, the turns of SGD, chat messages, and Hammer's, whose calls are fenced text."""
 
 
 def _items(value: Json) -> list[dict[str, Json]]:

@@ -27,6 +27,9 @@ _ALLOWED = {
     "drop": ", ".join(DROPS),
     "abstain": "a share from 0 to 1",
 }
+_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+_VALUE_KEYS = frozenset({"enum", "const", "default", "example", "examples"})
+"""Keys of a JSON Schema whose values are data, which may look like a schema."""
 _KeyOf = Callable[[str, str], str]
 
 
@@ -48,15 +51,26 @@ class LibraryOptions:
 
 
 def vary_library(
-    functions: Sequence[FunctionSpec], calls: Sequence[FunctionCall], options: LibraryOptions
+    functions: Sequence[FunctionSpec],
+    calls: Sequence[FunctionCall],
+    options: LibraryOptions,
+    *,
+    query: Json = None,
 ) -> tuple[list[FunctionSpec], list[FunctionCall]]:
     """Return the library that is shown, and the calls in its terms.
+
+    Args:
+        functions: The library.
+        calls: The row's calls.
+        options: What to change.
+        query: What the row asks; without it all rows of the same calls, so all without any, are
+            varied in the same way.
 
     Raises:
         ParseError: `FUN605`, an option that is not allowed.
     """
     _check(options)
-    salt = _salt(calls)
+    salt = _salt(query, calls)
     called = {call.name for call in calls}
     kept = list(functions)
     made = list(calls)
@@ -66,7 +80,8 @@ def vary_library(
     if options.size is not None:
         kept = _at_most(kept, called, options.size, salt)
     if options.shuffle:
-        kept.sort(key=lambda spec: _hash(salt, spec.name))
+        # Not the hash that chose them, by which those that are called would stand last.
+        kept.sort(key=lambda spec: _hash(salt, "order", spec.name))
     if options.drop != "none":
         kept = [_shortened(spec, made, options.drop) for spec in kept]
     if options.mask != "none":
@@ -101,17 +116,32 @@ def _at_most(
 
 
 def _shortened(spec: FunctionSpec, calls: Sequence[FunctionCall], drop: Drop) -> FunctionSpec:
-    properties = cast("dict[str, dict[str, Json]]", spec.parameters.get("properties") or {})
     if drop == "descriptions":
-        plain: dict[str, Json] = {
-            name: {key: value for key, value in item.items() if key != "description"}
-            for name, item in properties.items()
-        }
-        return replace(spec, parameters={**spec.parameters, "properties": plain})
+        plain = cast("dict[str, Json]", _undescribed(spec.parameters))
+        return replace(spec, parameters=plain)
+    properties = cast("dict[str, Json]", spec.parameters.get("properties") or {})
     used = {key for call in calls if call.name == spec.name for key in call.arguments}
     needed = {*cast("list[str]", spec.parameters.get("required") or []), *used}
     kept: dict[str, Json] = {name: item for name, item in properties.items() if name in needed}
     return replace(spec, parameters={**spec.parameters, "properties": kept})
+
+
+def _undescribed(schema: Json) -> Json:
+    """Return a JSON Schema without descriptions, at every depth."""
+    if isinstance(schema, list):
+        return [_undescribed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Json] = {}
+    for key, value in schema.items():
+        if key in _VALUE_KEYS:
+            kept[key] = value
+        elif key in _NAMED_SCHEMAS and isinstance(value, dict):
+            # Names of parameters, one of which may be called `description`.
+            kept[key] = {name: _undescribed(item) for name, item in value.items()}
+        elif key != "description":
+            kept[key] = _undescribed(value)
+    return kept
 
 
 def _masked(
@@ -150,8 +180,9 @@ def _renamed(function: str, schema: Mapping[str, Json], key_of: _KeyOf) -> dict[
     }
 
 
-def _salt(calls: Sequence[FunctionCall]) -> str:
-    return json.dumps([[call.name, call.arguments] for call in calls], sort_keys=True)
+def _salt(query: Json, calls: Sequence[FunctionCall]) -> str:
+    asked = [query, [[call.name, call.arguments] for call in calls]]
+    return json.dumps(asked, sort_keys=True)
 
 
 def _hash(*parts: str) -> str:

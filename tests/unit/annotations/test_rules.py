@@ -82,6 +82,18 @@ def test_contradictions_between_keys_are_refused(refusals, lines, code, part):
     assert any(part in line and line.endswith(f"[{code}]") for line in found), found
 
 
+LIBRARY = """{
+  query: q, target: y,
+  functions: {function: library, of: {record: {functions: %s, calls: y, query: q}}}}"""
+
+
+@pytest.mark.parametrize(("functions", "is_refused"), [("tools", False), ("y", True)])
+def test_a_library_may_be_varied_by_the_calls_but_not_show_them(refusals, functions, is_refused):
+    fields = " ".join((LIBRARY % functions).split())
+    lines = {"task": "function_calling", "fields": fields, "labels": "ABSENT"}
+    assert any("ANN158" in line for line in refusals(**lines)) == is_refused
+
+
 def source(config):
     return f"{{hub: o/x, licence: mit, config: {config}}}"
 

@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -137,6 +138,12 @@ def test_every_form_of_dialogue_gives_the_same_turns():
             {"role": "function", "name": "depth", "content": "12"},
             {"role": "assistant", "content": "12 metres."},
         ],
+        "hammer": [
+            {"role": "user", "content": "How deep?"},
+            {"role": "assistant", "content": f"```[{json.dumps(call)}]```"},
+            {"role": "tool", "content": "12"},
+            {"role": "agent", "content": "12 metres."},
+        ],
     }  # fmt: skip
     expected = [
         ("user", "How deep?", None),
@@ -149,6 +156,45 @@ def test_every_form_of_dialogue_gives_the_same_turns():
         turns = read_dialogue(value, form)
         found = [(turn["role"], turn["content"], turn["tool_calls"]) for turn in turns]
         assert found == expected, form
+
+
+CALLS = '[{"name": "f", "arguments": {}}]'
+
+
+@pytest.mark.parametrize(
+    ("before", "last"),
+    [
+        ([("user", "Deep?")], ("agent", "I look it up.")),
+        ([("user", "Deep?"), ("assistant", f"```{CALLS}```")], ("tool", "12")),
+        ([("user", "Deep?"), ("agent", "Which?")], ("user", "The blue one.")),
+    ],
+)  # fmt: skip
+def test_a_dialogue_of_hammer_ends_in_the_request_for_calls(before, last):
+    speaker, text = last
+    given = [*before, (speaker, f"{text}\nGenerate API Request:")]
+    value = [{"role": role, "content": content} for role, content in given]
+    turns = read_dialogue(value, "hammer")
+    roles = [turn["role"] for turn in turns]
+    assert roles[-1] == "user"
+    assert all(one != other for one, other in pairwise(roles) if one != "tool")
+    assert turns[-1]["content"].endswith("Generate API Request:")
+    said = [line for turn in turns for line in turn["content"].splitlines()]
+    assert said == [
+        *(content for _, content in before if "```" not in content),
+        text,
+        "Generate API Request:",
+    ]
+
+
+def test_what_hammers_assistant_says_and_calls_is_one_turn():
+    value = [
+        {"role": "user", "content": "Deep?"},
+        {"role": "agent", "content": "I look it up."},
+        {"role": "assistant", "content": '```\n[{"name": "f", "arguments": {"a": 1}}]\n```'},
+    ]
+    _, turn = read_dialogue(value, "hammer")
+    assert turn["content"] == "I look it up."
+    assert turn["tool_calls"] == [{"name": "f", "arguments": {"a": 1}}]
 
 
 def test_an_unknown_form_is_refused_with_the_nearest():

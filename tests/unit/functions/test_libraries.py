@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from pipeline.errors import ParseError
@@ -58,6 +60,31 @@ def test_shuffling_moves_the_called_function_to_every_place():
     ]
 
 
+def test_the_place_does_not_tell_which_of_the_chosen_functions_is_called():
+    options = LibraryOptions(size=3, shuffle=True)
+    places = Counter(
+        [spec.name for spec in vary_library(SPECS, calls, options)[0]].index("g")
+        for calls in rows()
+    )
+    assert all(45 <= places[place] <= 90 for place in range(3)), places
+
+
+def test_rows_without_calls_are_varied_by_what_they_ask():
+    options = LibraryOptions(size=3, shuffle=True, mask="functions")
+    shown = {
+        tuple(spec.name for spec in vary_library(SPECS, [], options, query=f"q{number}")[0])
+        for number in range(50)
+    }
+    assert len(shown) == 50
+    plain = LibraryOptions(size=3, shuffle=True)
+    orders = Counter(
+        spec.name
+        for number in range(200)
+        for spec in vary_library(SPECS, [], plain, query=[{"content": f"q{number}"}])[0]
+    )
+    assert all(70 <= orders[spec.name] <= 130 for spec in SPECS), orders
+
+
 def test_masked_names_hide_names_and_still_fit_each_other():
     for mask, is_name_hidden, are_keys_hidden in (
         ("functions", True, False),
@@ -83,6 +110,37 @@ def test_what_is_optional_is_dropped_unless_the_row_uses_it():
     assert kept["f"] == {"a"}
     plain, _ = vary_library(SPECS, rows()[0], LibraryOptions(drop="descriptions"))
     assert plain[0].parameters["properties"]["a"] == {"type": "string"}
+
+
+def test_descriptions_are_dropped_at_every_depth_and_parameters_of_that_name_stay():
+    text = {"type": "string", "description": "Text."}
+    deep = {
+        "type": "object",
+        "properties": {
+            "description": text,
+            "who": {
+                "description": "People.",
+                "type": "array",
+                "items": {"type": "object", "properties": {"name": text}, "description": "One."},
+            },
+            "either": {"anyOf": [text, {"type": "integer", "description": "Number."}]},
+            "given": {"type": "object", "default": {"description": "kept"}},
+        },
+        "required": ["description"],
+    }
+    spec = FunctionSpec(name="f", description="Does f.", parameters=deep)
+    ((shown,), _) = vary_library([spec], [], LibraryOptions(drop="descriptions"))
+    assert shown.description == "Does f."
+    assert shown.parameters["properties"] == {
+        "description": {"type": "string"},
+        "who": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"name": {"type": "string"}}},
+        },
+        "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+        "given": {"type": "object", "default": {"description": "kept"}},
+    }
+    assert shown.parameters["required"] == ["description"]
 
 
 def test_a_share_of_rows_has_no_fitting_function_and_no_call():

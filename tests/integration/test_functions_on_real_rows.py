@@ -1,0 +1,80 @@
+"""What requests of the mirror are shown with neither tells the answer nor lacks what it needs."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.annotations.catalogue import load_catalogue
+from pipeline.examples.cache import load_examples
+from pipeline.examples.real_rows import tasks_in_mirror
+from pipeline.types import SPLITS
+
+ROOT = Path(__file__).resolve().parents[2]
+MIRROR = Path(os.environ.get("TASKLOOM_DATA_ROOT") or ROOT.parent / "shared" / "data")
+
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not MIRROR.is_dir(), reason=f"no mirror of public data at {MIRROR}"),
+]
+
+TASKS = [
+    task
+    for task in (tasks_in_mirror(load_catalogue(), MIRROR) if MIRROR.is_dir() else [])
+    if task.task == "function_calling" and task.spec().settings.get("checker") is None
+]
+BY_ID = {task.id: task for task in TASKS}
+MAX_ROWS = 3000
+MAX_DEVIATIONS = 4
+"""How far a share may be above chance, in standard deviations."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKLOOM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+def examples_of(task_id):
+    task = BY_ID[task_id]
+    for split in SPLITS:
+        if task.splits.named(split):
+            loaded = load_examples(task, split, data_root=MIRROR)
+            yield from (loaded[index] for index in range(min(len(loaded), MAX_ROWS)))
+
+
+def positions(example):
+    """Return where the called functions stand, each once in call order, and how many there are."""
+    shown = [spec["name"] for spec in example.inputs["functions"]]
+    names = [item["name"] if isinstance(item, dict) else item for item in example.target]
+    called = list(dict.fromkeys(names))
+    return [shown.index(name) for name in called if name in shown], len(shown)
+
+
+def deviations_above_chance(seen):
+    """Return how far hits are above chance, of (hit, probability by chance) per row."""
+    spread = math.sqrt(sum(chance * (1 - chance) for _, chance in seen))
+    return (sum(hit - chance for hit, chance in seen) / spread) if spread else 0.0
+
+
+@pytest.mark.parametrize(
+    "task_id", sorted(task.id for task in TASKS if task.view in {None, "calls", "names"})
+)
+def test_where_functions_stand_does_not_tell_which_are_called(task_id):
+    first, last, in_order = [], [], []
+    for example in examples_of(task_id):
+        places, num_shown = positions(example)
+        if not places:
+            continue
+        chance = 1 / math.comb(num_shown, len(places))
+        first.append((sorted(places) == list(range(len(places))), chance))
+        tail = range(num_shown - len(places), num_shown)
+        last.append((sorted(places) == list(tail), chance))
+        in_order.append((places == sorted(places), 1 / math.factorial(len(places))))
+    found = [deviations_above_chance(seen) for seen in (first, last, in_order)]
+    assert max(found) < MAX_DEVIATIONS, dict(zip(("first", "last", "in order"), found, strict=True))
