@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import Counter
+from collections import ChainMap, Counter
 from typing import Any, cast
 
 import numpy as np
 
 from eval.metrics.metric import FloatArray, Metric, Pairs, f1_of_counts, f1_of_sums
+from pipeline.annotations.views import VIEWS
+from pipeline.functions.references import with_labels_replaced
 from pipeline.types import FunctionCall, Json, TaskSpec
 
 _ENCODER = json.JSONEncoder(sort_keys=True)
@@ -41,8 +44,26 @@ def _items(value: Json) -> list[dict[str, Json]]:
     return [item if isinstance(item, dict) else {"name": item, "arguments": {}} for item in items]
 
 
-def _calls(value: Json) -> Counter[str]:
-    return Counter(canonical([item["name"], item.get("arguments", {})]) for item in _items(value))
+def _resolved_calls(value: Json) -> list[str]:
+    """Return one text per call, in which references say what the call is that they mean.
+
+    `$var2$` is the second call, as the instruction has it, unless a call gives itself that label.
+    A reference to no earlier call stays as it is. The text of a call that is meant is hashed, so
+    that calls which refer to each other in many ways do not grow.
+    """
+    texts: list[str] = []
+    by_position: dict[str, str] = {}
+    by_label: dict[str, str] = {}
+    names = ChainMap(by_label, by_position)
+    for position, item in enumerate(_items(value), start=1):
+        arguments = cast("dict[str, Json]", item.get("arguments", {}))
+        text = canonical([item["name"], with_labels_replaced(arguments, names)])
+        texts.append(text)
+        meant = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        by_position[f"var{position}"] = meant
+        if isinstance(item.get("label"), str):
+            by_label[str(item["label"])] = meant
+    return texts
 
 
 def _names(value: Json) -> Counter[str]:
@@ -67,8 +88,17 @@ def called_arguments(value: Json) -> list[str]:
     return list(_arguments(value).elements())
 
 
-def _call_exact_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:
-    return float(_calls(parsed) == _calls(target))
+def _call_exact_match(parsed: Json, target: Json, spec: TaskSpec) -> float:
+    predicted, gold = _resolved_calls(parsed), _resolved_calls(target)
+    if not _asks_for_order(spec):
+        predicted, gold = sorted(predicted), sorted(gold)
+    return float(predicted == gold)
+
+
+def _asks_for_order(spec: TaskSpec) -> bool:
+    view = spec.settings.get("view")
+    is_view_in_order = isinstance(view, str) and view in VIEWS and VIEWS[view].in_order
+    return is_view_in_order or spec.settings.get("granular") == "names"
 
 
 def _overlap(predicted: Counter[str] | None, gold: Counter[str]) -> tuple[int, int, int]:
@@ -134,7 +164,9 @@ def _official_verdict(calls: list[FunctionCall] | None, target: Json) -> float:
 CALL_EXACT_MATCH = Metric(
     name="call_exact_match", needs=("calls", "names", "arguments"), row=_call_exact_match
 )
-"""All calls right, with all arguments; the order of calls does not count."""
+"""All calls right, with all arguments. The order counts where the task asks for one: lists of
+names, and the views `nested` and `chaining`. Elsewhere calls may come in any order, as long as
+references between them mean the same calls: `$var1$` is the first call of the answer."""
 
 NAME_F1 = Metric(
     name="name_f1",

@@ -277,7 +277,7 @@ def default_metrics(
         if settings.get("checker") == "bfcl":
             return ("call_ast_accuracy",)
         by_part: dict[Json, tuple[str, ...]] = {
-            "names": ("name_f1", "set_match"),
+            "names": ("name_f1", "name_sequence_match", "set_match"),
             "parameters": ("argument_f1", "exact_match"),
             "next": ("accuracy",),
             "response": ("rouge_l",),

@@ -40,6 +40,8 @@ class ViewRule:
     task: str | None = None
     """Name in `pipeline.functions.granular.GRANULAR_TASKS`, which says what rows feed it."""
     instruction: str = ""
+    in_order: bool = False
+    """Whether the order of calls is part of a right answer, as the instruction says."""
 
 
 VIEWS: dict[str, ViewRule] = {
@@ -47,6 +49,7 @@ VIEWS: dict[str, ViewRule] = {
     "nested": ViewRule(
         granular="calls",
         task="nested_calling",
+        in_order=True,
         instruction=(
             "Call the functions that the request needs, in order. Where a call uses the result of "
             "an earlier one, write that result as $var1$ for the first call, $var1.field$ for a "
@@ -56,6 +59,7 @@ VIEWS: dict[str, ViewRule] = {
     "chaining": ViewRule(
         granular="calls",
         task="function_chaining",
+        in_order=True,
         instruction="Call all the functions that the request needs, in order.",
     ),
     "parallel": ViewRule(
@@ -71,6 +75,7 @@ VIEWS: dict[str, ViewRule] = {
     "names": ViewRule(
         granular="names",
         task="function_names",
+        in_order=True,
         instruction="List the names of the functions that the request needs, in order.",
     ),
     "parameters": ViewRule(

@@ -9,7 +9,7 @@ where `label` is the label of an earlier call. It is the form of NESTFUL. Seal-T
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.errors import ParseError
@@ -138,6 +138,16 @@ def label_by_position(calls: Sequence[FunctionCall]) -> list[FunctionCall]:
             changed = replace(changed, label=f"var{position}")
         renamed.append(changed)
     return renamed
+
+
+def with_labels_replaced(arguments: Mapping[str, Json], names: Mapping[str, str]) -> Json:
+    """Return arguments in which references to the labels in `names` have those names instead."""
+
+    def rewrite(match: re.Match[str]) -> str:
+        label, rest = match.groups()
+        return f"${names.get(label, label)}{rest}$"
+
+    return _map_strings(dict(arguments), lambda text: _REFERENCE.sub(rewrite, text))
 
 
 def _rewrite_arguments(

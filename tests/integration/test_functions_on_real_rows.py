@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.metrics import METRICS
 from pipeline.annotations.catalogue import load_catalogue
 from pipeline.examples.cache import load_examples
 from pipeline.examples.real_rows import tasks_in_mirror
@@ -78,3 +79,12 @@ def test_where_functions_stand_does_not_tell_which_are_called(task_id):
         in_order.append((places == sorted(places), 1 / math.factorial(len(places))))
     found = [deviations_above_chance(seen) for seen in (first, last, in_order)]
     assert max(found) < MAX_DEVIATIONS, dict(zip(("first", "last", "in order"), found, strict=True))
+
+
+@pytest.mark.parametrize("task_id", sorted(task.id for task in TASKS if task.view == "nested"))
+def test_nested_calls_are_right_as_they_are_and_wrong_backwards(task_id):
+    spec = BY_ID[task_id].spec()
+    for example in examples_of(task_id):
+        target = example.target
+        assert METRICS["call_exact_match"].row_value(target, target, spec) == 1.0
+        assert METRICS["call_exact_match"].row_value(target[::-1], target, spec) == 0.0

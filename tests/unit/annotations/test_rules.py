@@ -87,11 +87,11 @@ LIBRARY = """{
   functions: {function: library, of: {record: {functions: %s, calls: y, query: q}}}}"""
 
 
-@pytest.mark.parametrize(("functions", "is_refused"), [("tools", False), ("y", True)])
-def test_a_library_may_be_varied_by_the_calls_but_not_show_them(refusals, functions, is_refused):
-    fields = " ".join((LIBRARY % functions).split())
-    lines = {"task": "function_calling", "fields": fields, "labels": "ABSENT"}
-    assert any("ANN158" in line for line in refusals(**lines)) == is_refused
+def test_a_library_may_be_varied_by_the_calls_but_not_show_them(annotate, refusals):
+    lines = {"task": "function_calling", "labels": "ABSENT"}
+    annotate(**lines, fields=" ".join((LIBRARY % "tools").split()))
+    found = refusals(**lines, fields=" ".join((LIBRARY % "y").split()))
+    assert any("'functions' shows the target" in line for line in found), found
 
 
 def source(config):
