@@ -1,6 +1,6 @@
 """Function specs from the spellings that public corpora use, as JSON Schema.
 
-What is lost: descriptions of a function's results, which the inner form does not hold.
+What a function returns becomes a part of its description.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import cast
 
 from pipeline.errors import ParseError
 from pipeline.functions.json_text import check_depth_of, excerpt, load_json
+from pipeline.functions.outputs import with_outputs
 from pipeline.functions.type_names import schema_of_type, split_described_type
 from pipeline.types import FunctionSpec, Json
 
@@ -40,7 +41,8 @@ def spec_from_json(value: Json) -> FunctionSpec:
             parameters}` with a JSON Schema, BFCL's types (`dict`, `float`, `tuple`, `any`) or
             flat `{parameter: {type, description, default, required}}`; `{api_name,
             api_description, ...}`; `query_parameters`, `input_parameters`,
-            `required_parameters`/`optional_parameters` lists; an SGD intent.
+            `required_parameters`/`optional_parameters` lists; an SGD intent. Outputs under
+            `output_parameters`, `responses` or `return`.
 
     Returns:
         The spec; `parameters` always has `type`, `properties` and `required`. A flat spec
@@ -63,7 +65,7 @@ def spec_from_json(value: Json) -> FunctionSpec:
         raise ParseError("FUN201", f"function spec without a name: {excerpt(value)}")
     return FunctionSpec(
         name=name,
-        description=_first_text(value, _DESCRIPTION_KEYS),
+        description=with_outputs(_first_text(value, _DESCRIPTION_KEYS), value),
         parameters=_object_schema(name, value),
     )
 

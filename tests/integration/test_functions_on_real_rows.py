@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,22 @@ def test_nested_calls_are_right_as_they_are_and_wrong_backwards(task_id):
         target = example.target
         assert METRICS["call_exact_match"].row_value(target, target, spec) == 1.0
         assert METRICS["call_exact_match"].row_value(target[::-1], target, spec) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("task_id", "most"),
+    [
+        ("nestful/executable/nested", 0),
+        ("nestful/non_executable_sgd/nested", 0),
+        ("nestful/non_executable_glaive/nested", 4),  # not in the specs of the source either
+        ("seal_tools/nested", 0),
+    ],
+)
+def test_fields_of_results_that_answers_name_are_shown(task_id, most):
+    hidden = 0
+    for example in examples_of(task_id):
+        shown = json.dumps(example.inputs)
+        parts = re.findall(r"\$var\d+((?:\.[^$.\[\]]+|\[\d+\])*)\$", json.dumps(example.target))
+        fields = {field for part in parts for field in re.findall(r"[^.\[\]]+", part)}
+        hidden += any(not field.isdigit() and field not in shown for field in fields)
+    assert hidden <= most

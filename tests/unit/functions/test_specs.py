@@ -107,8 +107,43 @@ WANTED = {
 )
 def test_every_spelling_of_a_spec_gives_the_same_schema(value):
     spec = spec_from_json(value)
-    assert (spec.name, spec.description) == ("f", "d")
+    assert spec.name == "f"
+    assert spec.description in {"d", "d. Returns: weather (string)"}
     assert spec.parameters == WANTED
+
+
+def described(**spec):
+    return spec_from_json({"name": "f", "parameters": {}, **spec}).description
+
+
+def test_what_a_function_returns_is_told_in_its_description():
+    place = {
+        "type": "object",
+        "properties": {"x": {"type": "float"}, "tags": {"type": "list[str]"}},
+    }
+    outputs = {
+        "id": {"type": "str", "description": "The number."},
+        "place": place,
+        "near": {"type": "array", "items": place, "description": "Others"},
+        "origin": {"description": "City", "possible_values": []},
+    }
+    inner = "object of x (number), tags (array of string)"
+    told = (
+        f"Returns: id (string): The number; place ({inner}); near (array of {inner}): Others; "
+        "origin: City"
+    )
+    for key in ("output_parameters", "responses", "return"):
+        assert described(description="Finds.", **{key: outputs}) == f"Finds. {told}"
+        assert described(description="Finds", **{key: outputs}) == f"Finds. {told}"
+        assert described(**{key: outputs}) == told
+
+
+@pytest.mark.parametrize(
+    "value", [None, {}, [], "a text", {"type": "string", "description": "One."}, ["a"]]
+)
+def test_what_names_no_outputs_changes_no_description(value):
+    assert described(description="Finds.", responses=value) == "Finds."
+    assert described(description="Finds.", **{"return": value}) == "Finds."
 
 
 def test_api_bank_requires_every_parameter_since_nothing_else_is_said():
