@@ -19,6 +19,7 @@ from pipeline.functions import corpus_text
 from pipeline.functions.bfcl_hints import with_language_hints
 from pipeline.functions.calls import calls_from_json, calls_to_json, specs_from_json, specs_to_json
 from pipeline.functions.dialogues import read_dialogue
+from pipeline.functions.faults import FAULTS, first_fault
 from pipeline.functions.granular import GRANULAR_TASKS, derive_target
 from pipeline.functions.libraries import Drop, LibraryOptions, Mask, vary_library
 from pipeline.functions.references import label_by_position
@@ -137,6 +138,7 @@ def library(
     mask: Mask = "none",
     drop: Drop = "none",
     abstain: float = 0.0,
+    skip: list[str] | None = None,
 ) -> Json:
     """Return the library a request is shown with, or its calls in the library's terms.
 
@@ -149,17 +151,22 @@ def library(
         mask: As there.
         drop: As there.
         abstain: As there.
+        skip: Faults of calls for which a row is left out, names in `functions.faults.FAULTS`.
 
     Raises:
-        RowSkipped: A spec or call cannot be read, or an option is not allowed.
+        RowSkipped: A spec or call cannot be read, an option is not allowed, or the calls have
+            one of the faults.
     """
     row = cast("dict[str, Json]", value)
     if part == "calls" and row.get("calls") is None:
         return None  # no answer, which is not the answer "no call"
     options = LibraryOptions(size=size, shuffle=shuffle, mask=mask, drop=drop, abstain=abstain)
     try:
-        calls = calls_from_json(row["calls"])
-        shown, made = vary_library(_inner_specs(row), calls, options, query=row.get("query"))
+        specs, calls = _inner_specs(row), calls_from_json(row["calls"])
+        fault = first_fault(specs, calls, skip or ())
+        if fault is not None:
+            raise RowSkipped(FAULTS[fault])
+        shown, made = vary_library(specs, calls, options, query=row.get("query"))
     except ParseError as error:
         raise RowSkipped(f"unreadable library ({error.code})") from error
     except (KeyError, TypeError) as error:

@@ -47,6 +47,9 @@ _SPELLINGS: tuple[tuple[str, str], ...] = (
 # ToolAlpaca refers to an earlier result by a name without quotes, sometimes with the closing one.
 _BARE_PLACEHOLDER = re.compile(r'(?<!")(\$\{[^{}"]*\})"?')
 
+_OPTIONAL_ACTION = "[Optional]"
+"""What ToolAlpaca writes before the name in a call that need not be made."""
+
 # Glaive puts the arguments, as JSON text, between single quotes: not JSON as a whole.
 _GLAIVE_CALL = re.compile(
     r"""\A\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*'(.*)'\s*\}\Z""", re.DOTALL
@@ -147,6 +150,8 @@ def _build_call(value: Mapping[str, Json], name_key: str, arguments_key: str) ->
         )
     if name_key == "API":
         arguments = {key: _only_value(item) for key, item in arguments.items()}
+    if name_key == "Action":
+        name = name.removeprefix(_OPTIONAL_ACTION)
     return FunctionCall(name=name, arguments=dict(arguments), label=label)
 
 

@@ -25,7 +25,11 @@ _JSON_TYPES: dict[str, str] = {
 
 _OPTIONAL = re.compile(r"[,\s(]*\b(?:optional|required)\b\)?", re.IGNORECASE)
 _GENERIC = re.compile(r"\A(\w+)\s*[\[(<](.*)[\])>]\Z", re.DOTALL)
-_DESCRIBED = re.compile(r"\A(?:(optional|required)\.\s*)?(?:(\w+)\.\s*)?(.*)\Z", re.DOTALL | re.I)
+_DESCRIBED = re.compile(
+    r"\A(?:(optional|required)\.\s*)?(?:(\w+)(\[\w+\])?\.\s*)?(.*)\Z", re.DOTALL | re.I
+)
+_TYPED = re.compile(r"\s*array\[", re.IGNORECASE)
+"""Start of a type that ToolAlpaca spells out, such as `Array[Object{id: string. The id}]`."""
 _MAX_GENERIC_DEPTH = 8
 
 
@@ -56,20 +60,22 @@ def schema_of_type(kind: Json, depth: int = 0) -> dict[str, Json]:
 
 
 def split_described_type(text: str) -> dict[str, Json]:
-    """Read a parameter that is one text: a type, or ToolAlpaca's `Optional. String. The colour`.
+    """Read a parameter that is one text: a type, or ToolAlpaca's `Required. String. The colour`.
 
     Returns:
-        `type` and `description` where given, and `required` where the text tells it.
+        `type` and `description` where given, and `required` where the text tells it: ToolAlpaca
+        marks what is required, so `String. The colour` is not.
     """
     if text.strip().lower() in _JSON_TYPES:
         return {"type": text.strip()}
     match = _DESCRIBED.match(text.strip())
     assert match is not None, "every part of the pattern may be empty"
-    told, kind, rest = match.groups()
-    parameter: dict[str, Json] = {"required": told.lower() == "required"} if told else {}
+    told, kind, of, rest = match.groups()
+    is_required = told is not None and told.lower() == "required"
     if kind is None or kind.lower() not in _JSON_TYPES:
-        return {**parameter, "description": text.strip()}
-    return {**parameter, "type": kind, "description": rest.strip()}
+        parameter: dict[str, Json] = {"description": text.strip()}
+        return {**parameter, "required": is_required} if told or _TYPED.match(text) else parameter
+    return {"required": is_required, "type": kind + (of or ""), "description": rest.strip()}
 
 
 def _schema_of_generic(outer: str, inner: str, depth: int) -> dict[str, Json] | None:
@@ -83,8 +89,27 @@ def _schema_of_generic(outer: str, inner: str, depth: int) -> dict[str, Json] | 
         return {"type": "string", "enum": cast("Json", values)}
     known = _JSON_TYPES.get(outer)
     if known == "array":
-        return {"type": "array", **({"items": schema_of_type(parts[0], depth)} if parts else {})}
-    return {"type": "object"} if known == "object" else None
+        return {"type": "array", **_items_schema(outer, parts, depth)}
+    if known == "object":
+        # The keys of JSON objects are strings; values of any type need no schema.
+        is_told = len(parts) == 2 and parts[1].lower() != "any"
+        told = {"additionalProperties": schema_of_type(parts[1], depth)} if is_told else {}
+        return {"type": "object", **cast("dict[str, Json]", told)}
+    return None
+
+
+def _items_schema(outer: str, parts: list[str], depth: int) -> dict[str, Json]:
+    """Return what a list of these types says of its items: one schema, or one per place."""
+    if not parts:
+        return {}
+    is_fixed = outer == "tuple" and len(parts) > 1 and "..." not in parts
+    schemas = [schema_of_type(part, depth) for part in (parts if is_fixed else parts[:1])]
+    if not is_fixed:
+        return {"items": schemas[0]}
+    size: dict[str, Json] = {"minItems": len(schemas), "maxItems": len(schemas)}
+    if all(schema == schemas[0] for schema in schemas):
+        return {"items": schemas[0], **size}
+    return {"prefixItems": cast("Json", schemas), **size}
 
 
 def _split_arguments(text: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from eval.metrics import METRICS
 from pipeline.annotations.catalogue import load_catalogue
 from pipeline.examples.cache import load_examples
 from pipeline.examples.real_rows import tasks_in_mirror
+from pipeline.examples.registered import specs_in_text
 from pipeline.types import SPLITS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +111,54 @@ def test_fields_of_results_that_answers_name_are_shown(task_id, most):
         fields = {field for part in parts for field in re.findall(r"[^.\[\]]+", part)}
         hidden += any(not field.isdigit() and field not in shown for field in fields)
     assert hidden <= most
+
+
+EVALUATED_AS_THEY_ARE = ("hammer/", "nestful/", "toolbench/")
+"""Tasks whose answers are kept although some call functions that no request is shown."""
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    sorted(
+        task.id
+        for task in TASKS
+        if task.view in {None, "calls", "names"} and not task.id.startswith(EVALUATED_AS_THEY_ARE)
+    ),
+)
+def test_called_functions_are_among_those_that_are_shown(task_id):
+    for example in examples_of(task_id):
+        shown = {spec["name"] for spec in example.inputs["functions"]}
+        names = {item["name"] if isinstance(item, dict) else item for item in example.target}
+        assert names <= shown, example.key
+
+
+def test_the_torch_hub_is_asked_with_declared_arguments_and_all_that_are_required():
+    for example in examples_of("apibench_torchhub/calls"):
+        (spec,), (call,) = example.inputs["functions"], example.target
+        assert set(spec["parameters"]["required"]) <= set(call["arguments"])
+        assert set(call["arguments"]) <= set(spec["parameters"]["properties"])
+
+
+def test_toolalpaca_requires_what_its_openapi_text_requires():
+    """The OpenAPI text of the same rows is the oracle, for parameters in paths and queries."""
+    found = Counter()
+    for file in sorted((MIRROR / "tangqiaoyu" / "ToolAlpaca").glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            specs = {spec["name"]: spec for spec in specs_in_text(row["NLDocumentation"])}
+            for spec, parameter in openapi_parameters(json.loads(row["Documentation"]), specs):
+                is_required = parameter["name"] in spec["parameters"]["required"]
+                found[is_required, parameter.get("required", False)] += 1
+    assert found[True, False] == 0
+    assert found[False, True] <= 3  # not marked in the text that requests are shown with
+    assert found[True, True] > 50
+    assert found[False, False] > 60
+
+
+def openapi_parameters(openapi, specs):
+    for methods in openapi["paths"].values():
+        for operation in methods.values():
+            spec = specs.get(operation.get("operationId"))
+            for parameter in operation.get("parameters", []) if spec else []:
+                if parameter["name"] in spec["parameters"]["properties"]:
+                    yield spec, parameter

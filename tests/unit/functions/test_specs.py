@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import typing
+
+import pydantic
 import pytest
 
 from pipeline.errors import ParseError
@@ -186,6 +189,65 @@ def test_nested_bfcl_types_become_json_schema_types():
     }
 
 
+def test_toolalpaca_marks_what_is_required_so_the_rest_is_not():
+    told = {
+        "a": "Required. string. The city",
+        "b": "string. The unit",
+        "c": "integer.",
+        "d": "Array[string]. Names",
+        "e": "Array[Object{id: string. The id}]. Things",
+        "f": "Optional. number. How many",
+    }
+    both = spec_from_json({"name": "f", "parameters": told}).parameters
+    assert both["required"] == ["a"]
+    assert both["properties"]["b"] == {"type": "string", "description": "The unit"}
+    assert both["properties"]["d"] == {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Names",
+    }
+    del told["a"]
+    assert spec_from_json({"name": "f", "parameters": told}).parameters["required"] == []
+
+
+def test_bare_types_and_plain_descriptions_are_required_where_nothing_says_more():
+    flat = {"a": "string", "b": "int", "c": "The lake."}
+    assert spec_from_json({"name": "f", "parameters": flat}).parameters["required"] == [*flat]
+
+
+def plain(schema):
+    """Pydantic's schema as ours: equal places of a tuple are items, any value needs no schema."""
+    if isinstance(schema, list):
+        return [plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: plain(value) for key, value in schema.items() if value is not True}
+    places = found.get("prefixItems")
+    if places and all(place == places[0] for place in places):
+        found["items"] = found.pop("prefixItems")[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "List[Dict[str, int]]",
+        "Dict[str, List[float]]",
+        "Dict[str, Any]",
+        "Dict[str, Dict[str, bool]]",
+        "Tuple[int, str]",
+        "Tuple[int, int]",
+        "Tuple[int, ...]",
+        "List[Tuple[str, float, bool]]",
+        "Tuple[Dict[str, int], List[str]]",
+        "Union[int, List[str]]",
+    ],
+)
+def test_generic_types_are_what_pydantic_makes_of_them(name):
+    expected = pydantic.TypeAdapter(eval(name, vars(typing))).json_schema()
+    assert schema_of_type(name) == plain(expected)
+
+
 def test_an_sgd_service_gives_one_spec_per_intent_with_its_slots():
     (spec,) = specs_from_json(
         {
@@ -241,8 +303,9 @@ def test_an_sgd_service_gives_one_spec_per_intent_with_its_slots():
         ("Optional[bool]", {"type": "boolean"}),
         ("Union[List[dict], dict]", {"anyOf": [
             {"type": "array", "items": {"type": "object"}}, {"type": "object"}]}),
-        ("Dict[str, int]", {"type": "object"}),
-        ("Tuple[int, int]", {"type": "array", "items": {"type": "integer"}}),
+        ("Dict[str, int]", {"type": "object", "additionalProperties": {"type": "integer"}}),
+        ("Dict", {"type": "object"}),
+        ("Tuple[int]", {"type": "array", "items": {"type": "integer"}}),
         ("Literal['a', 'b']", {"type": "string", "enum": ["a", "b"]}),
         ("HashMap", {"type": "object"}),
         ("Date (yyyy-mm-dd)", {"type": "string", "format": "Date (yyyy-mm-dd)"}),
