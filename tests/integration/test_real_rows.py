@@ -228,7 +228,7 @@ def test_seal_tools_calls_refer_to_earlier_ones(annotate):
         }
     ]
     names = [spec["name"] for spec in first.inputs["functions"]]
-    assert names[0] == "getHealthWorkforce"
+    assert "getHealthWorkforce" in names
     assert len(names) == 3
     for example in examples:
         offered = {spec["name"] for spec in example.inputs["functions"]}
