@@ -75,6 +75,21 @@ def test_macro_f1_equals_scikit_learn_over_real_classes():
     check("macro_f1", spec_of("classification"), label_pairs, oracle)
 
 
+def test_micro_f1_of_relations_equals_scikit_learn_without_the_negative_label():
+    positives = list(LABELS[1:])
+
+    def oracle(pairs):
+        gold, predicted = as_columns(pairs)
+        return sklearn_metrics.f1_score(
+            gold, predicted, labels=positives, average="micro", zero_division=1
+        )
+
+    spec = spec_of("relation", negative_label=LABELS[0])
+    check("relation_f1", spec, label_pairs, oracle)
+    only_negatives = [(LABELS[0], LABELS[0]), (None, LABELS[0])]
+    assert METRICS["relation_f1"].corpus(only_negatives, spec) == 1.0
+
+
 def test_matthews_correlation_equals_scikit_learn():
     def oracle(pairs):
         with warnings.catch_warnings():
