@@ -8,7 +8,7 @@ from eval.answers import answer_type
 from eval.metrics.bleu import BLEU
 from eval.metrics.calls import ARGUMENT_F1, CALL_AST_ACCURACY, CALL_EXACT_MATCH, NAME_F1
 from eval.metrics.entities import ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL, TOKEN_ACCURACY
-from eval.metrics.labels import ACCURACY, MACRO_F1, MCC
+from eval.metrics.labels import ACCURACY, MACRO_F1, MCC, RELATION_F1
 from eval.metrics.lenient import BOX_COMPAT_EXACT_MATCH, BOX_COMPAT_F1, BOX_COMPAT_ROUGE_L
 from eval.metrics.metric import Metric
 from eval.metrics.numbers import MEAN_ABSOLUTE_ERROR, PEARSON, SPEARMAN
@@ -31,6 +31,7 @@ from pipeline.types import TaskSpec
 METRICS: dict[str, Metric] = {
     "accuracy": ACCURACY,
     "macro_f1": MACRO_F1,
+    "relation_f1": RELATION_F1,
     "mcc": MCC,
     "exact_match": EXACT_MATCH,
     "answer_f1": ANSWER_F1,
@@ -108,10 +109,10 @@ def metrics_of(spec: TaskSpec) -> Sequence[Metric]:
             errors.append(
                 EvalError(
                     "EVL004",
-                    f"metric {name!r} needs the task's {' and '.join(lacking)}: without both ends "
-                    "of the scale an unreadable answer has no error",
+                    f"metric {name!r} needs the task's {' and '.join(lacking)}",
                     where=spec.id,
-                    hint="Name minimum and maximum in the annotation, or take spearman or pearson",
+                    hint=f"Name {' and '.join(METRICS[name].needs_settings)} under `settings` in "
+                    "the annotation, or take another metric",
                 )
             )
     raise_all(errors)

@@ -1,4 +1,4 @@
-"""Metrics of answers that are one label: accuracy, macro F1, Matthews correlation.
+"""Metrics of answers that are one label: accuracy, macro F1, F1 of relations, Matthews correlation.
 
 An answer that cannot be parsed is a wrong class of its own: it lowers recall and accuracy, and
 is no class whose F1 is averaged.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eval.metrics.metric import FloatArray, Metric, Pairs, ratio
+from eval.metrics.metric import FloatArray, Metric, Pairs, f1_of_sums, ratio
 from pipeline.types import Json, TaskSpec
 
 _UNPARSED = -1
@@ -67,6 +67,17 @@ def _mcc(features_U2: FloatArray, counts_BU: FloatArray) -> FloatArray:
     return ratio(covariance_B, scale_B, empty=0.0)
 
 
+def _relation_counts(pairs: Pairs, spec: TaskSpec) -> FloatArray:
+    """Return (hits, predicted, gold) of labels that state a relation, per row, shape `[N, 3]`."""
+    unstated = (None, spec.settings["negative_label"])
+    rows = []
+    for parsed, target in pairs:
+        label = label_of(parsed)
+        is_gold, is_predicted = target not in unstated, label not in unstated
+        rows.append((is_gold and label == target, is_predicted, is_gold))
+    return np.asarray(rows, dtype=np.float64)
+
+
 ACCURACY = Metric(name="accuracy", needs=("label", "scored_label", "option", "text"), row=_is_same)
 """Share of rows whose answer is the target."""
 
@@ -78,6 +89,17 @@ MACRO_F1 = Metric(
     value=_macro_f1,
 )
 """F1 per class, averaged over the classes that occur as target or as prediction."""
+
+RELATION_F1 = Metric(
+    name="relation_f1",
+    needs=("label", "scored_label"),
+    row=_is_same,
+    features=_relation_counts,
+    value=f1_of_sums,
+    needs_settings=("negative_label",),
+)
+"""Micro F1 over all labels but `negative_label`, as DDIExtraction 2013 and ChemProt are scored;
+1 where no row states a relation and no answer does."""
 
 MCC = Metric(
     name="mcc",

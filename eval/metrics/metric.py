@@ -56,7 +56,7 @@ class Metric:
     """(target, spec) -> row value of an answer that could not be parsed: the worst there is."""
     higher_is_better: bool = True
     needs_settings: tuple[str, ...] = ()
-    """Settings of the task without which an answer that could not be parsed has no value."""
+    """Settings of the task without which some answers have no value."""
     of_text: bool = False
     """Whether it scores what the model wrote, parsed or not, where that is known."""
 

@@ -99,7 +99,7 @@ def rouge_l_of_words(predicted: list[str], gold: list[str]) -> float:
 
 
 _FAMILY_WORDS = frozenset({"family", "superfamily"})
-_BEFORE_FAMILIES = frozenset(
+_FAMILY_STOPS = frozenset(
     {
         "a",
         "an",
@@ -109,37 +109,113 @@ _BEFORE_FAMILIES = frozenset(
         "in",
         "is",
         "are",
+        "was",
         "this",
         "that",
+        "these",
+        "those",
+        "which",
         "its",
+        "their",
         "and",
         "or",
         "one",
+        "as",
+        "for",
+        "with",
+        "by",
+        "from",
+        "at",
+        "on",
         "member",
+        "members",
         "belongs",
+        "belong",
+        "belonging",
+        "encode",
         "encodes",
         "encoding",
-        "from",
+        "encoded",
+        "codes",
+        "involved",
+        "expressed",
+        "located",
     }
 )
-"""Words that end the name of a family, read backwards from the word `family`."""
+"""Words at which the name of a family ends, read away from `family`."""
+_FAMILY_FILLERS = frozenset(
+    {
+        "gene",
+        "genes",
+        "protein",
+        "proteins",
+        "multigene",
+        "product",
+        "products",
+        "large",
+        "larger",
+        "largest",
+        "small",
+        "big",
+        "same",
+        "other",
+        "another",
+        "new",
+        "novel",
+        "diverse",
+        "conserved",
+        "related",
+        "single",
+    }
+)
+"""Words that name no family where they stand alone, or at either end of a name."""
+_IN_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+_CLAUSE_ENDS = re.compile(r"[,;:]|[.!?](?:\s|$)")
+_ENCODES = frozenset({"encode", "encodes", "encoding", "is", "are"})
 
 
 def named_family(text: str) -> tuple[str, ...]:
-    """Return the words of the first family that a text names, such as `olfactory receptor family`.
+    """Return the words of the first family that a text names, such as `olfactory receptor`.
 
-    They are those before `family` or `superfamily`, back to an article, preposition or the like.
-    A text that names none, such as `olfactory receptor`, is the name itself.
+    It is what stands before `family` or `superfamily`, else in `family of ...`. A text without
+    these words names what is encoded, as in `olfactory receptor` or `encodes an olfactory
+    receptor`. Abbreviations in brackets, articles, plurals, and `gene`, `protein`, `large` and the
+    like at the ends are no part of a name. A text that names nothing is all its words.
     """
-    words = rouge_words(text)
-    for end, word in enumerate(words):
-        if word in _FAMILY_WORDS:
-            start = end
-            while start and words[start - 1] not in _BEFORE_FAMILIES:
-                start -= 1
-            if start < end:
-                return tuple(words[start:end])
-    return tuple(words)
+    clauses = [rouge_words(part) for part in _CLAUSE_ENDS.split(_IN_BRACKETS.sub(" ", text))]
+    places = [(c, i) for c in clauses for i, word in enumerate(c) if word in _FAMILY_WORDS]
+    for clause, place in places:
+        before = _family_name(clause[:place][::-1])[::-1]
+        after = clause[place + 1 :]
+        found = before or (_family_name(after[1:]) if after[:1] == ["of"] else [])
+        if found:
+            return _in_singular(_without_fillers(found))
+    if not places:
+        for clause in clauses:
+            verbs = [i for i, word in enumerate(clause) if word in _ENCODES]
+            phrase = clause[verbs[0] + 1 :] if verbs else clause
+            while phrase and phrase[0] in _FAMILY_STOPS:
+                phrase = phrase[1:]
+            if found := _family_name(phrase):
+                return _in_singular(_without_fillers(found))
+    return tuple(rouge_words(text))
+
+
+def _family_name(words: list[str]) -> list[str]:
+    """Return the words up to one that ends a name; nothing where they are fillers only."""
+    end = next((i for i, word in enumerate(words) if word in _FAMILY_STOPS), len(words))
+    return words[:end] if _without_fillers(words[:end]) else []
+
+
+def _without_fillers(words: list[str]) -> list[str]:
+    named = [i for i, word in enumerate(words) if word not in _FAMILY_FILLERS]
+    return words[named[0] : named[-1] + 1] if named else []
+
+
+def _in_singular(words: list[str]) -> tuple[str, ...]:
+    last = words[-1]
+    is_plural = len(last) > 3 and last.endswith("s") and not last.endswith(("ss", "us", "is"))
+    return (*words[:-1], last[:-1] if is_plural else last)
 
 
 def _family_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:

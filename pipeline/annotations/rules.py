@@ -147,6 +147,12 @@ def _settings(annotation: DatasetAnnotation) -> Iterator[Problem]:
     if isinstance(bases, int) and bases < 1:
         message = f"'max_bases' is at least 1, got {bases}"
         yield Problem(("settings", "max_bases"), "ANN153", message)
+    negative, names = annotation.settings.get("negative_label"), annotation.listed_labels
+    known = names.values() if isinstance(names, dict) else names
+    if isinstance(negative, str) and known is not None and negative not in known:
+        message = f"'negative_label' is one of the labels, got {excerpt(negative)}"
+        hint = did_you_mean(negative, known)
+        yield Problem(("settings", "negative_label"), "ANN153", message, hint)
     if annotation.settings.get("max_choices", 2) in (0, 1):
         yield Problem(("settings", "max_choices"), "ANN153", "`max_choices` is at least 2")
 

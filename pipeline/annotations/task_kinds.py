@@ -32,6 +32,7 @@ texts; `text`; `calls`: function calls;
 METRIC_NAMES: tuple[str, ...] = (
     "accuracy",
     "macro_f1",
+    "relation_f1",
     "mcc",
     "exact_match",
     "answer_f1",
@@ -188,6 +189,7 @@ TASK_KINDS: dict[TaskKind, KindRules] = {
         metrics=("accuracy", "macro_f1"),
         required_inputs=("text", "head", "tail"),
         has_labels=True,
+        settings={"negative_label": SettingRule(str)},
     ),
     "text": KindRules(
         summary="any inputs, a free text",

@@ -43,6 +43,28 @@ BY_HAND: dict[str, dict[str, Any]] = {
         },
         "labels": ["no", "yes"],
     },
+    # Flags that are texts: `FALSE` is not empty.
+    "gap": {
+        "fields": {
+            "text": {
+                "mark": "Text",
+                "spans": [
+                    {"name": "PRONOUN", "start": "Pronoun-offset", "text": "Pronoun"},
+                    {"name": "A", "start": "A-offset", "text": "A"},
+                    {"name": "B", "start": "B-offset", "text": "B"},
+                ],
+            },
+            "target": {
+                "if": {"of": {"clean": "A-coref", "steps": ["bool"]}, "eq": True},
+                "then": 0,
+                "else": {
+                    "if": {"of": {"clean": "B-coref", "steps": ["bool"]}, "eq": True},
+                    "then": 1,
+                    "else": 2,
+                },
+            },
+        },
+    },
     "lex_glue/eurlex": {
         "task": "multi_label",
         "fields": {"text": "text", "target": "labels"},

@@ -23,6 +23,13 @@ _RATERS = {
 }
 
 HAND_ROWS: dict[str, list[dict[str, Any]]] = {
+    "gap": [
+        {
+            "Text": "Then Ann told Sue that she had won.", "Pronoun": "she", "Pronoun-offset": 23,
+            "A": "Ann", "A-offset": 5, "B": "Sue", "B-offset": 14, "A-coref": a, "B-coref": b,
+        }
+        for a, b in (("TRUE", "FALSE"), ("FALSE", "TRUE"), (False, False))
+    ],
     "humicroedit/subtask-2": [
         {
             "original1": "Mayor opens new <bridge/> today", "edit1": "fridge",

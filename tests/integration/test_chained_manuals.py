@@ -55,6 +55,19 @@ def test_the_context_of_any_section_is_its_joined_text(section_of):
     assert section_of("no such section") is None
 
 
+@pytest.mark.parametrize("device", ["s10", "smart_tv", "smart_remote"])
+def test_both_tasks_of_a_chain_have_the_same_rows(device, tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    keys = []
+    for name in ("section_retrieval", "answer_extraction"):
+        task = load_catalogue().get(f"manuals/{name}/{device}")
+        examples = load_examples(task, "test", data_root=MIRROR)
+        keys.append([example.key.removeprefix(f"{task.id}/") for example in examples])
+        assert not any(example.target == "Yes" for example in examples)
+    assert keys[0] == keys[1]
+    assert len(keys[0]) > 20
+
+
 class Reader(GivenBackend):
     """Finds the right section but for every fifth row, and answers with the whole section."""
 

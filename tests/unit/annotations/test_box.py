@@ -1,5 +1,7 @@
 """The 32 biomedical instruction tasks: complete, told what to do, and honest about access."""
 
+import csv
+import json
 import re
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import pytest
 from eval.metrics import metrics_of
 from eval.parsers import parse_answer
 from pipeline.annotations.catalogue import builtin_folder, load_catalogue
+from pipeline.annotations.row_operations import SplitBy
 from pipeline.chat.shorten import shorten
 from pipeline.errors import SourceError
 from pipeline.examples import load_examples
@@ -15,7 +18,7 @@ from pipeline.examples.golden import golden_examples
 from pipeline.mixture.schedule import MixtureSchedule
 from pipeline.recipe import load_recipe
 from pipeline.templates.styles import render_conversation
-from pipeline.types import ParseFailure, TaskExample
+from pipeline.types import SPLITS, ParseFailure, TaskExample
 
 TASKS = {task.id: task for task in load_catalogue() if task.id.startswith("box/")}
 GATED = {
@@ -154,26 +157,70 @@ def test_data_behind_an_agreement_is_never_looked_for_and_the_error_says_how_to_
 
 @pytest.mark.parametrize("name", sorted(GATED | PRIVATE))
 def test_data_in_the_promised_place_is_found(name, tmp_path, monkeypatch):
-    import csv
-    import json
-
     monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
     task = TASKS[f"box/{name}"]
     folder = tmp_path / task.source.hub / (task.config or "")
     folder.mkdir(parents=True)
-    rows = [golden.row for golden in task.golden if not golden.skipped] * 20
+    write_rows(task, folder, [golden.row for golden in task.golden if not golden.skipped])
+    for split in split_names(task):
+        examples = load_examples(task, split, data_root=tmp_path)
+        assert len(examples) > 0
+
+
+SPLIT_BY = {
+    "BioASQ-8b_factoid": "question_id",
+    "BioASQ-8b_list": "question_id",
+    "BioASQ-8b_yesno": "question_id",
+    "Medical_Drugs": "text",
+    "Riskfactors_heart_disease_2014_yesno": "patient",
+    "Time_riskfactors_heart_disease_2014_multi-label": "patient",
+}
+"""What rows of one source share in tasks whose splits are cut here."""
+
+
+def write_rows(task, folder, rows):
+    """Write the rows forty times, each time of another source, and return all."""
+    column = SPLIT_BY.get(task.id.removeprefix("box/"))
+    again = [
+        {**row, column: f"{row[column]} {number}"} if column else row
+        for number in range(40)
+        for row in rows
+    ]
     if task.source.data_files:
         with (folder / "train.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(again)
     else:
         for split in ("train", "validation", "test"):
-            text = "".join(f"{json.dumps(row)}\n" for row in rows)
+            text = "".join(f"{json.dumps(row)}\n" for row in again)
             (folder / f"{split}.jsonl").write_text(text)
-    for split in task.splits.present():
-        examples = load_examples(task, split, data_root=tmp_path)
-        assert len(examples) > 0
+    return again
+
+
+def split_names(task):
+    """Return every split that the task has, those of `split_by` included."""
+    dealt = [operation for operation in task.rows if isinstance(operation, SplitBy)]
+    present = task.splits.present()
+    return [s for s in SPLITS if s in present or any(cut.deals_to(s) for cut in dealt)]
+
+
+@pytest.mark.parametrize(("name", "column"), SPLIT_BY.items())
+def test_all_rows_of_one_source_are_in_one_split(name, column, tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    task = TASKS[f"box/{name}"]
+    folder = tmp_path / task.source.hub / (task.config or "")
+    folder.mkdir(parents=True)
+    row = next(golden.row for golden in task.golden if not golden.skipped)
+    rows = write_rows(task, folder, [row, row, row])
+    places = {}
+    for split in [s for s in split_names(task) if s == "train" or s not in task.splits.present()]:
+        for example in load_examples(task, split, data_root=tmp_path):
+            source = rows[int(example.key.rsplit("-")[-1].rsplit("/")[-1])][column]
+            places.setdefault(source, []).append((split, example.cluster))
+    assert len(places) == 40
+    assert all(len(found) == 3 and len(set(found)) == 1 for found in places.values())
+    assert len({found[0][0] for found in places.values()}) >= 2
 
 
 def test_the_four_runs_of_the_study_differ_in_what_is_compared_alone():

@@ -15,6 +15,16 @@ import pytest
         ({"labels": "[]"}, "ANN150", "a list of names"),
         ({"labels": "{0: no, 1: true}"}, "ANN150", "got True"),
         ({"settings": "{scheme: bio}"}, "ANN153", "no setting 'scheme'. Take it out"),
+        (
+            {
+                "task": "relation",
+                "fields": "{text: s, head: h, tail: t, target: y}",
+                "labels": "{0: none, 1: effect}",
+                "settings": "{negative_label: nome}",
+            },
+            "ANN153",
+            "'negative_label' is one of the labels, got 'nome'. Did you mean 'none'",
+        ),
         ({"metrics": "[acuracy]"}, "ANN154", "Did you mean 'accuracy'"),
         ({"metrics": "[mcc, mcc]"}, "ANN154", "listed twice"),
         ({"instruction": "ABSENT"}, "ANN102", "needs an `instruction`"),

@@ -191,7 +191,7 @@ def test_metrics_that_do_not_fit_name_those_that_do():
     with pytest.raises(EvalError) as unfit:
         metrics_of(spec_of(metrics=("entity_f1",)))
     assert unfit.value.code == "EVL003"
-    assert "accuracy, macro_f1, mcc" in str(unfit.value)
+    assert "accuracy, macro_f1, relation_f1, mcc" in str(unfit.value)
 
 
 @pytest.mark.parametrize("settings", [{}, {"minimum": 0}, {"maximum": 5}])
@@ -202,6 +202,14 @@ def test_an_error_needs_both_ends_of_the_scale(settings):
     assert caught.value.code == "EVL004"
     assert "minimum and maximum" in str(caught.value.hint)
     metrics_of(spec_of("regression", ("mean_absolute_error",), None, minimum=0, maximum=5))
+
+
+def test_the_f1_of_relations_needs_the_label_that_states_none():
+    spec = spec_of("relation", ("relation_f1",), ("none", "effect"))
+    with pytest.raises(EvalError, match="needs the task's negative_label") as caught:
+        metrics_of(spec)
+    assert caught.value.code == "EVL004"
+    metrics_of(spec_of("relation", ("relation_f1",), ("none", "effect"), negative_label="none"))
 
 
 def test_rows_with_one_key_are_refused():

@@ -75,6 +75,21 @@ def test_macro_f1_equals_scikit_learn_over_real_classes():
     check("macro_f1", spec_of("classification"), label_pairs, oracle)
 
 
+def test_micro_f1_of_relations_equals_scikit_learn_without_the_negative_label():
+    positives = list(LABELS[1:])
+
+    def oracle(pairs):
+        gold, predicted = as_columns(pairs)
+        return sklearn_metrics.f1_score(
+            gold, predicted, labels=positives, average="micro", zero_division=1
+        )
+
+    spec = spec_of("relation", negative_label=LABELS[0])
+    check("relation_f1", spec, label_pairs, oracle)
+    only_negatives = [(LABELS[0], LABELS[0]), (None, LABELS[0])]
+    assert METRICS["relation_f1"].corpus(only_negatives, spec) == 1.0
+
+
 def test_matthews_correlation_equals_scikit_learn():
     def oracle(pairs):
         with warnings.catch_warnings():
@@ -625,7 +640,32 @@ def test_lists_of_answers_are_compared_as_sets(answer, target, expected):
         ("olfactory receptor family 4", "olfactory receptor", 1.0),
         ("taste receptor family", "olfactory receptor family", 0.0),
         ("receptor family", "olfactory receptor family", 0.0),
-        ("belongs to the family of kinases", "kinases", 0.0),
+        ("belongs to the family of kinases", "kinases", 1.0),
+        ("the Olfactory Receptor (OR) gene family", "an olfactory receptor family", 1.0),
+        ("the largest (OR) gene family", "(XY) gene family", 0.0),
+        ("encodes an olfactory receptor.", "olfactory receptor", 1.0),
+        ("This gene encodes olfactory receptors, which bind odours", "olfactory receptor", 1.0),
+        ("encodes a taste receptor", "olfactory receptor", 0.0),
+        ("encodes a protein", "encodes the protein", 0.0),
+        ("member of the gene family", "member of this gene family", 0.0),
+        ("member of the gene family", "Member of the gene family.", 1.0),
+        (
+            "members of a large family of G-protein-coupled receptors",
+            "a member of a large family of zinc finger transcription factors",
+            0.0,
+        ),
+        (
+            "members of a large family of G-protein-coupled receptors",
+            "This gene belongs to the G protein-coupled receptor superfamily.",
+            1.0,
+        ),
+        (
+            "a member of the superfamily of ATP-binding cassette (ABC) transporters",
+            "The protein belongs to the ATP-binding cassette transporter family in yeast.",
+            1.0,
+        ),
+        ("a member of the Ras family", "a member of the Ra family", 0.0),
+        ("a class of enzymes. It belongs to the lipase family", "lipase gene family", 1.0),
         ("olfactory receptor", ["taste receptor", "Olfactory Receptor"], 1.0),
         ("", "olfactory receptor", 0.0),
         (None, "olfactory receptor", 0.0),
