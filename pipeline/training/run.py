@@ -222,6 +222,7 @@ def _prepare(recipe: Recipe) -> _Prepared:
         batches,
         max_epochs=recipe.mixture.max_epochs_per_task,
         loss_reduction=recipe.loss_reduction,
+        update_steps=dynamic.update_steps if (dynamic := recipe.mixture.dynamic) else None,
     )
     if (checkpoint := found.path) is not None:
         # Before the model is loaded; the trainer does it again for all of its parts.
