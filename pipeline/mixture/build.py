@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 
@@ -231,7 +230,7 @@ def highest_rates(
     means = _mean_lengths(tasks)
 
     def highest(rates: FloatArray) -> FloatArray:
-        return cast("FloatArray", most / length.draws_at(rates, means))
+        return most / length.draws_at(rates, means)
 
     return highest
 

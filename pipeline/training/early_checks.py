@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.adapters.continued_fields import with_folder_fields
 from pipeline.annotations import Catalogue, DatasetAnnotation, builtin_folder, load_catalogue
 from pipeline.annotations.catalogue import annotation_files
 from pipeline.errors import PipelineError, PipelineErrors, RecipeError, did_you_mean, raise_all
@@ -41,7 +42,8 @@ def check_recipe(recipe: Recipe, *, writes_run: bool = True) -> None:
         lambda: _check_data_root(recipe),
     ]
     if writes_run:
-        checks.append(lambda: RunFolder(Path(str(recipe.output_dir))).check_free(recipe))
+        folder = RunFolder(Path(str(recipe.output_dir)))
+        checks.append(lambda: folder.check_free(with_folder_fields(recipe)))
     for check in checks:
         try:
             check()
