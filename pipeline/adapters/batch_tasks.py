@@ -27,17 +27,22 @@ class BatchTasks:
         self.task_ids: Tensor | None = None
         self.attention_mask: Tensor | None = None
         self.default_task: Tensor | None = None
-        """Task of all tokens where a forward pass names none."""
+        """Task of all tokens, or of each row, where a forward pass names none."""
+        self._checked: tuple[Tensor, int] | None = None
+        """Ids that were found to be below that number of tasks."""
 
-    def token_tasks(self, shape: Sequence[int], device: torch.device) -> Tensor:
+    def token_tasks(
+        self, shape: Sequence[int], device: torch.device, num_tasks: int | None = None
+    ) -> Tensor:
         """Return the task of each token, int64 `[N]`, -1 for none.
 
         Args:
             shape: Of the layer's input without features: `[B, T]` or `[N]`.
             device: Where the ids are wanted.
+            num_tasks: Of the adapter, where ids are to be checked.
 
         Raises:
-            ValueError: No task is known, or the ids do not fit the input.
+            ValueError: No task is known, there is no such task, or the ids do not fit the input.
         """
         ids = self.task_ids if self.task_ids is not None else self.default_task
         if ids is None:
@@ -45,6 +50,8 @@ class BatchTasks:
                 "this adapter needs to know the task: pass adapter_task_ids to the model, or use "
                 "`with active_task(model, name)`"
             )
+        if num_tasks is not None:
+            self._check_known(ids, num_tasks)
         ids = ids.to(device=device, dtype=torch.int64)
         num_tokens = 1
         for size in shape:
@@ -55,11 +62,37 @@ class BatchTasks:
             return ids[:, None].expand(shape[0], shape[1]).reshape(-1)
         if ids.numel() == num_tokens:
             return ids.reshape(-1)
+        if self.task_ids is None and len(shape) == 2 and shape[0] % ids.shape[0] == 0:
+            # Searches with several beams, or answers, repeat each row.
+            rows = ids.repeat_interleave(shape[0] // ids.shape[0])
+            return rows[:, None].expand(shape[0], shape[1]).reshape(-1)
         raise ValueError(
             f"adapter_task_ids: got shape {tuple(ids.shape)} for an input of {tuple(shape)}, "
             "allowed one id per token, one per row, or one for all; when generating, give one "
             "per row"
         )
+
+    def _check_known(self, ids: Tensor, num_tasks: int) -> None:
+        """Check ids once per batch; not in training on an accelerator, which would wait for it."""
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and ids.device.type != "cpu"):
+            return
+        if self._checked is not None and self._checked[0] is ids and self._checked[1] == num_tasks:
+            return
+        if ids.numel() and int(ids.max()) >= num_tasks:
+            raise ValueError(
+                f"adapter_task_ids: got {int(ids.max())}, allowed are numbers below {num_tasks}, "
+                "the tasks of the adapter, and -1 for none"
+            )
+        self._checked = (ids, num_tasks)
+
+    def names_other_than(self, task: int) -> bool:
+        """Return whether the batch names a task, and not only this one."""
+        ids = self.task_ids if self.task_ids is not None else self.default_task
+        if ids is None:
+            return False
+        # Batches of several tasks mark their padding by an id below zero.
+        named = ids[ids >= 0] if ids.dim() > 1 else ids
+        return bool((named != task).any())
 
     def single_task(self) -> int | None:
         """Return the task of all tokens, -1 for none; `None` where they may have several."""
@@ -140,13 +173,13 @@ def active_task(
         or_none: Whether names the adapter does not know stand for no task.
 
     Raises:
-        ValueError: No task has that name.
+        ValueError: No task has that name or number, or adapters with different tasks are active.
     """
     tasks = batch_tasks_of(model)
     if tasks is None:
         yield
         return
-    names = _task_names(model)
+    names = active_task_names(model)
     before = tasks.default_task
     if task is None or isinstance(task, str | int):
         tasks.default_task = torch.tensor(_number_of(task, names, or_none=or_none))
@@ -160,17 +193,38 @@ def active_task(
         tasks.default_task = before
 
 
-def _task_names(model: nn.Module) -> list[str]:
-    configs = getattr(model, "peft_config", {})
-    for config in configs.values():
-        if getattr(config, "task_names", None):
-            return list(config.task_names)
-    return []
+def active_task_names(model: nn.Module) -> list[str]:
+    """Return the tasks that the active adapter knows, in the order of their numbers.
+
+    Raises:
+        ValueError: Several adapters are active, whose numbers mean different tasks.
+    """
+    active: Any = getattr(model, "active_adapters", None)
+    # A property in PEFT, a method of models in transformers.
+    active = active() if callable(active) else active
+    found = {
+        name: list(config.task_names)
+        for name, config in getattr(model, "peft_config", {}).items()
+        if (active is None or name in active) and getattr(config, "task_names", None)
+    }
+    first = next(iter(found.values()), [])
+    for name, names in found.items():
+        if names != first:
+            raise ValueError(
+                f"adapters {next(iter(found))!r} and {name!r} are both active and know different "
+                "tasks, so a task's number means two things; activate one of them"
+            )
+    return first
 
 
 def _number_of(task: str | int | None, names: list[str], *, or_none: bool) -> int:
-    if task is None or isinstance(task, int):
-        return -1 if task is None else task
+    if task is None:
+        return -1
+    if isinstance(task, int):
+        if names and not -1 <= task < len(names):
+            allowed = f"-1 to {len(names) - 1}"
+            raise ValueError(f"task: got number {task}, allowed {allowed}: {', '.join(names)}")
+        return task
     if task in names:
         return names.index(task)
     # An adapter without names has no use for them.

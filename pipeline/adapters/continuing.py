@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
+from pipeline.adapters.continued_fields import check_given_settings, check_same
 from pipeline.adapters.merging.writing import is_transductive
 from pipeline.adapters.plain_lora import why_not_plain
 from pipeline.adapters.registry import (
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline.recipe.schema import AdapterSettings
+
+_CHOOSING_LAYERS = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
 
 
 def start_adapter_from(
@@ -57,8 +60,8 @@ def start_adapter_from(
     """
     config = read_adapter_config(folder)
     _check_not_transductive(folder)
-    _check_same(config, {"peft_type": "LORA"}, folder)
-    _check_same(
+    check_same(config, {"peft_type": "LORA"}, folder)
+    check_same(
         config,
         {
             "r": adapter.rank,
@@ -68,6 +71,8 @@ def start_adapter_from(
         },
         folder,
     )
+    check_given_settings(config, adapter, folder)
+    _check_layers(model, config, adapter, folder)
     return load_adapter(model, folder, is_trainable=True, keep_base_dtype=keep_base_dtype)
 
 
@@ -114,6 +119,7 @@ def extend_adapter(
             where=folder,
             hint="Name tasks that it was not trained on",
         )
+    _check_layers(model, config, adapter, folder)
     with tempfile.TemporaryDirectory() as grown:
         _write_grown(folder, Path(grown), adapter, task_names=task_names)
         adapted = load_adapter(
@@ -167,7 +173,8 @@ def _write_grown(
         }
     else:
         # The gate reads all ranks at once, so more ranks would not leave old tasks as they are.
-        _check_same(config, {"peft_type": "MTLORA", "feature_gate": False}, folder)
+        check_same(config, {"peft_type": "MTLORA", "feature_gate": False}, folder)
+    check_given_settings(config, adapter, folder)
     if (rank := int(config["task_rank"])) < 1:
         raise AdapterError(
             "ADP026",
@@ -196,7 +203,7 @@ def _as_shared_ranks(
     config: Mapping[str, Any], adapter: AdapterSettings, folder: Path
 ) -> dict[str, Any]:
     """Return the configuration of an `mtlora` adapter without tasks that computes a plain LoRA."""
-    _check_same(config, {"use_dora": False, "use_rslora": False}, folder)
+    check_same(config, {"use_dora": False, "use_rslora": False}, folder)
     if (reason := why_not_plain(config)) is not None:
         raise AdapterError(
             "ADP026",
@@ -213,13 +220,32 @@ def _as_shared_ranks(
     return {**values, **{name: config[name] for name in kept if name in config}, "task_names": []}
 
 
-def _check_same(config: Mapping[str, Any], wanted: Mapping[str, object], folder: Path) -> None:
-    for name, value in wanted.items():
-        found = config.get(name, value)
-        if found != value:
-            raise AdapterError(
-                "ADP026",
-                f"the adapter has {name} {found!r}, this run needs {value!r}",
-                where=folder,
-                hint="Change the recipe, or name another adapter",
-            )
+def _check_layers(
+    model: nn.Module, config: Mapping[str, Any], adapter: AdapterSettings, folder: Path
+) -> None:
+    """Check that the modules that are asked for are those that the adapter sits on."""
+    if "target_modules" not in adapter.model_fields_set:
+        return
+    own = {name: config.get(name) for name in _CHOOSING_LAYERS}
+    wanted = adapter.target_modules
+    asked = {"target_modules": wanted if isinstance(wanted, str) else list(wanted)}
+    if _matched_layers(model, own) != _matched_layers(model, asked):
+        found = own["target_modules"]
+        told = found if isinstance(found, str) else ", ".join(sorted(found or ()))
+        raise AdapterError(
+            "ADP026",
+            f"the adapter sits on {told}, this run names other layers in lora_target_modules",
+            where=folder,
+            hint="Leave the field out, or name another adapter",
+        )
+
+
+def _matched_layers(model: nn.Module, fields: Mapping[str, Any]) -> set[str]:
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import (
+        _maybe_include_all_linear_layers,
+        check_target_module_exists,
+    )
+
+    config = _maybe_include_all_linear_layers(LoraConfig(**fields), model)
+    return {name for name, _ in model.named_modules() if check_target_module_exists(config, name)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from pipeline.adapters.batch_tasks import active_task_names
 from pipeline.adapters.health import LoadTotals, write_routing_report
 from pipeline.adapters.model_loads import drain_loads, routed_layers
 
@@ -52,6 +53,5 @@ def write_evaluated_routing(
         OutputError: The file cannot be written.
     """
     if any(float(load.total.sum()) for load in totals.by_layer.values()):
-        configs = getattr(model, "peft_config", {}).values()
-        names = next((list(c.task_names) for c in configs if hasattr(c, "task_names")), [])
+        names = active_task_names(model)
         write_routing_report(folder / EVALUATED_ROUTING_FILE, totals, names, adapter_weights)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -75,9 +75,9 @@ class LoadTotals:
         """Add one optimizer step."""
         self.num_steps += 1
         for load in loads:
-            before = self.by_layer.get(load.layer)
+            before = self.by_layer.get(load.name)
             table = load.by_task if before is None else before.by_task + load.by_task
-            self.by_layer[load.layer] = LayerLoad(layer=load.layer, plan=load.plan, by_task=table)
+            self.by_layer[load.name] = replace(load, by_task=table)
 
     def summary(self) -> dict[str, float]:
         """Return a few numbers for all layers.

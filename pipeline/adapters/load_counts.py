@@ -58,10 +58,17 @@ class LayerLoad:
     """Use of one layer's experts in one optimizer step, over all processes, without padding."""
 
     layer: str
+    adapter: str = "default"
+    """Name of the adapter in PEFT."""
     plan: RoutingPlan
     by_task: Tensor
     """float64 `[T + 1, E]` on the CPU: tokens where experts are selected, else summed gates; the
     last row holds tokens without a task."""
+
+    @property
+    def name(self) -> str:
+        """The layer, and the adapter where it is not the usual one."""
+        return self.layer if self.adapter == "default" else f"{self.layer}.{self.adapter}"
 
     @property
     def total(self) -> Tensor:

@@ -29,28 +29,34 @@ def routed_layers(model: nn.Module) -> list[tuple[str, str, RoutedLinear]]:
 
 
 def drain_loads(model: nn.Module, reduce: Reduce | None = None) -> list[LayerLoad]:
-    """Return the loads of all layers since the last call, and empty the tables.
+    """Return the loads of all layers by active adapters since the last call, and empty all tables.
 
     Args:
         model: With an adapter of the family.
         reduce: Adds up over processes, in one call for all layers.
     """
-    layers = [
-        (name, layer.loads[adapter], layer.plans[adapter], layer.weight_of(adapter).device)
-        for name, adapter, layer in routed_layers(model)
-        if layer.plans[adapter].has_logits
-    ]
+    layers = []
+    for name, adapter, layer in routed_layers(model):
+        if adapter not in layer.active_adapters:
+            layer.loads[adapter].clear()
+        elif layer.plans[adapter].has_logits:
+            layers.append((name, adapter, layer))
     if not layers:
         return []
-    tables = [table.sums(device) for _, table, _, device in layers]
+    tables = [layer.loads[each].sums(layer.weight_of(each).device) for _, each, layer in layers]
     flat = torch.cat([table[:-1].flatten().to(tables[0].device) for table in tables])
     flat = (flat if reduce is None else reduce(flat)).cpu()
-    for _, table, _, _ in layers:
-        table.clear()
+    for _, adapter, layer in layers:
+        layer.loads[adapter].clear()
     parts = torch.split(flat, [table[:-1].numel() for table in tables])
     return [
-        LayerLoad(layer=name, plan=plan, by_task=part.view(-1, plan.num_experts))
-        for (name, _, plan, _), part in zip(layers, parts, strict=True)
+        LayerLoad(
+            layer=name,
+            adapter=adapter,
+            plan=layer.plans[adapter],
+            by_task=part.view(-1, layer.plans[adapter].num_experts),
+        )
+        for (name, adapter, layer), part in zip(layers, parts, strict=True)
     ]
 
 
@@ -83,10 +89,10 @@ def update_balance(model: nn.Module, loads: list[LayerLoad], *, progress: float 
     An expert used more than the mean loses `balance_rate`, one used less gains it; with
     `balance_centred` the mean of the step is taken off, so that the bias does not drift.
     """
-    by_layer = {load.layer: load for load in loads}
+    by_layer = {(load.layer, load.adapter): load for load in loads}
     configs = getattr(model, "peft_config", {})
     for name, adapter, layer in routed_layers(model):
-        load, config = by_layer.get(name), configs.get(adapter)
+        load, config = by_layer.get((name, adapter)), configs.get(adapter)
         if load is None or config is None or adapter not in layer.routed_bias:
             continue
         if progress > config.balance_until:

@@ -58,8 +58,8 @@ def attach_adapter(
             ZeRO-3 needs for bases that are not quantised.
 
     Raises:
-        AdapterError: The target modules do not exist, or include the output head; or new tokens
-            cannot be added to a partitioned model.
+        AdapterError: The options do not fit together; the target modules do not exist, or include
+            the output head; or new tokens cannot be added to a partitioned model.
     """
     from peft import get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -67,9 +67,16 @@ def attach_adapter(
     from pipeline.adapters.token_rows import add_token_rows, rows_to_train
 
     add_token_rows(model, new_token_ids)
-    module_names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules()} - {""})
     try:
         config = build_adapter_config(adapter, task_names)
+    except (ValueError, TypeError) as error:
+        raise AdapterError(
+            "ADP001",
+            f"the adapter's options do not fit together: {_first_line(error)}",
+            where="adapter",
+        ) from error
+    module_names = sorted({name.rpartition(".")[2] for name, _ in model.named_modules()} - {""})
+    try:
         rows_to_train(model, config, new_token_ids)
         adapted = get_peft_model(
             model,
@@ -282,8 +289,13 @@ def _build_routed(adapter: AdapterSettings, task_names: Sequence[str]) -> PeftCo
     from pipeline.adapters.routed_config import CONFIGS
 
     options = {name: getattr(adapter, name) for name in _ROUTED_OPTIONS}
+    shared = _shared_options(adapter)
+    if adapter.preset == "paper":
+        # The preset has values of its own for what is not set.
+        for name in {"lora_alpha", "lora_dropout"} - adapter.model_fields_set:
+            del shared[name]
     return CONFIGS[adapter.type](
-        **_shared_options(adapter),
+        **shared,
         task_names=list(task_names),
         task_groups=[list(group) for group in adapter.task_groups or ()],
         **{name: value for name, value in options.items() if value is not None},

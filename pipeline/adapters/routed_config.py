@@ -11,7 +11,7 @@ mixture of LoRAs, all ranks in one expert with several up projections is HydraLo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from peft import PeftConfig
 
@@ -34,6 +34,9 @@ class RoutedConfig(PeftConfig):
     """
 
     method: ClassVar[str] = ""
+    _given: ClassVar[frozenset[str]] = frozenset()
+    experts_are_factors: ClassVar[bool] = False
+    """Whether the experts are the B factors, so that a single one is no expert."""
 
     r: int = field(default=64, metadata={"help": "Rows of A, shared ones included."})
     lora_alpha: float = field(
@@ -54,7 +57,9 @@ class RoutedConfig(PeftConfig):
         default=True, metadata={"help": "False: B is random too, so that tests see a change."}
     )
 
-    preset: Literal["default", "paper"] = "default"
+    preset: Literal["default", "paper"] = field(
+        default="default", metadata={"help": "paper: what the authors do, in fields not given."}
+    )
     router: Router = "token"
     block_size: int = field(default=1, metadata={"help": "Ranks per expert."})
     num_active_ranks: int | None = field(
@@ -102,6 +107,12 @@ class RoutedConfig(PeftConfig):
     )
     ranks_per_group: int = field(default=0, metadata={"help": "Ranks kept for each group."})
 
+    def __new__(cls, *_: Any, **given: Any) -> Self:  # noqa: ANN401 - any field
+        """Note which fields are given by name: a preset leaves these alone."""
+        config = super().__new__(cls)
+        config._given = frozenset(given)
+        return config
+
     def __post_init__(self) -> None:
         """Fill in the preset, and check that the fields fit together."""
         super().__post_init__()
@@ -113,7 +124,9 @@ class RoutedConfig(PeftConfig):
             if isinstance(value, list | tuple):
                 setattr(self, name, set(value))
         if self.preset == "paper":
-            self._apply_paper_preset()
+            for name, value in self._paper_preset().items():
+                if name not in self._given:
+                    setattr(self, name, value)
         self._check()
 
     @classmethod
@@ -139,8 +152,9 @@ class RoutedConfig(PeftConfig):
             or bool(self.task_groups)
         )
 
-    def _apply_paper_preset(self) -> None:
-        """Set what the authors' released code does where our default differs."""
+    def _paper_preset(self) -> dict[str, Any]:
+        """Return what the authors' released code does where our default differs."""
+        return {}
 
     def _check(self) -> None:
         for name, value, least in (
@@ -192,12 +206,14 @@ class SmoraConfig(RoutedConfig):
     method: ClassVar[str] = "smora"
     num_active_ranks: int | None = 8
 
-    def _apply_paper_preset(self) -> None:
+    def _paper_preset(self) -> dict[str, Any]:
         # The released layer: gates from biased scores, a step of 1e-5 without centring.
-        self.gate_source = "biased"
-        self.balance_rate = 1e-5
-        self.balance_centred = False
-        self.balance_until = 1.0
+        return {
+            "gate_source": "biased",
+            "balance_rate": 1e-5,
+            "balance_centred": False,
+            "balance_until": 1.0,
+        }
 
 
 @dataclass
@@ -209,9 +225,9 @@ class MoeLoraConfig(RoutedConfig):
     num_active_ranks: int | None = 16
     score: Score = "softmax"
 
-    def _apply_paper_preset(self) -> None:
+    def _paper_preset(self) -> dict[str, Any]:
         # Mixtures of LoRAs have no selection bias.
-        self.balance_rate = 0.0
+        return {"balance_rate": 0.0}
 
 
 @dataclass
@@ -219,6 +235,7 @@ class HydraConfig(RoutedConfig):
     """One A, several B, mixed by a softmax over all of them."""
 
     method: ClassVar[str] = "hydra"
+    experts_are_factors: ClassVar[bool] = True
     r: int = 8
     num_b_factors: int = 4
     score: Score = "softmax"
@@ -234,9 +251,9 @@ class MtloraConfig(RoutedConfig):
     task_rank: int = 4
     balance_rate: float = 0.0
 
-    def _apply_paper_preset(self) -> None:
+    def _paper_preset(self) -> dict[str, Any]:
         # A constant scale of 4, whatever the rank, and a dropout of 0.05.
-        self.lora_alpha, self.lora_dropout = 4.0 * self.r, 0.05
+        return {"lora_alpha": 4.0 * self.r, "lora_dropout": 0.05}
 
 
 @dataclass
@@ -244,6 +261,7 @@ class MtlLoraConfig(RoutedConfig):
     """Shared A and B factors; per task a matrix between them and weights of the B factors."""
 
     method: ClassVar[str] = "mtl_lora"
+    experts_are_factors: ClassVar[bool] = True
     r: int = 8
     router: Router = "task"
     num_b_factors: int = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
@@ -32,7 +32,7 @@ class TaskFactors(nn.Module):
     def __init__(self, plan: RoutingPlan) -> None:
         """Start so that tasks differ only where nothing else could tell experts apart."""
         super().__init__()
-        if plan.router == "task" or (plan.task_input and plan.router == "token"):
+        if plan.has_logits and (plan.router == "task" or plan.task_input):
             logits = torch.zeros(plan.num_tasks, plan.num_experts)
             if plan.router == "task":
                 # Equal scores would select the same experts for all tasks.
@@ -43,6 +43,22 @@ class TaskFactors(nn.Module):
             self.mixing = nn.Parameter(eye)
         elif plan.mixing == "diagonal":
             self.mixing = nn.Parameter(torch.ones(plan.num_tasks, plan.num_ranks))
+
+
+class MergedUpdate(NamedTuple):
+    """What merging added to a base weight."""
+
+    task: int | None
+    """Number of the task it was merged for; `None` where all tasks have the same update."""
+    a: Tensor
+    """`[r, I]`"""
+    b: Tensor
+    """`[O, r]`, scaling included."""
+
+    @property
+    def delta(self) -> Tensor:
+        """The whole update, `[O, I]`."""
+        return self.b @ self.a
 
 
 class RoutedLinear(nn.Module, BaseTunerLayer):
@@ -91,6 +107,8 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
         self.routed_dropout = nn.ModuleDict()
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
+        self.merged_updates: dict[str, MergedUpdate] = {}
+        """What was added to the base weight for each merged adapter."""
         self.constant_update: tuple[Tensor, Tensor] | None = None
         """A and B that act in place of all adapters, while an export is measured."""
         self.counts_evaluation = False
@@ -144,6 +162,10 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401
         """Return the frozen layer's output with the updates of all active adapters."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        if self.merged:
+            self._check_merged_tasks()
         result: Tensor = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters or self.merged:
             return result
@@ -186,7 +208,7 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
         self, name: str, shape: Sequence[int], device: torch.device
     ) -> tuple[Factors, Extras]:
         plan = self.plans[name]
-        ids = self.batch.token_tasks(shape, device) if plan.needs_tasks else None
+        ids = self.batch.token_tasks(shape, device, plan.num_tasks) if plan.needs_tasks else None
         task = self.routed_task[name] if name in self.routed_task else None  # noqa: SIM401 - no get
         logits = getattr(task, "logits", None)
         by_task = None
@@ -285,26 +307,36 @@ class RoutedLinear(nn.Module, BaseTunerLayer):
         for name in names:
             if name not in self.plans:
                 continue
-            weight = self.get_base_weight()
-            weight = weight + self._delta(name).to(weight.dtype)
+            weight, update = self.get_base_weight(), self._update_to_merge(name)
+            weight = weight + update.delta.to(weight.dtype)
             if safe_merge and not torch.isfinite(weight).all():
                 raise ValueError(f"merging adapter {name} gives weights that are not finite")
             self.set_base_weight(weight)
             self.merged_adapters.append(name)
+            self.merged_updates[name] = update
 
     def unmerge(self) -> None:
-        """Take merged adapters out of the base weight again."""
+        """Take out of the base weight what was merged into it, whichever task is active now."""
         while self.merged_adapters:
-            name = self.merged_adapters.pop()
+            update = self.merged_updates.pop(self.merged_adapters.pop())
             weight = self.get_base_weight()
-            self.set_base_weight(weight - self._delta(name).to(weight.dtype))
+            self.set_base_weight(weight - update.delta.to(weight))
 
-    def _delta(self, name: str) -> Tensor:
-        task = -1
-        if self.plans[name].needs_tasks:
-            task = int(self.batch.token_tasks((1,), torch.device("cpu"))[0])
-        a, b = self.constant_factors(name, task)
-        return b @ a
+    def _update_to_merge(self, name: str) -> MergedUpdate:
+        plan, task = self.plans[name], None
+        if plan.needs_tasks:
+            ids = self.batch.token_tasks((1,), torch.device("cpu"), plan.num_tasks)
+            task = int(ids[0])
+        a, b = self.constant_factors(name, -1 if task is None else task)
+        return MergedUpdate(task, a, b)
+
+    def _check_merged_tasks(self) -> None:
+        for name, update in self.merged_updates.items():
+            if update.task is not None and self.batch.names_other_than(update.task):
+                raise ValueError(
+                    f"adapter {name!r} is merged into the base for task number {update.task}, and "
+                    "the batch names another one; unmerge it first"
+                )
 
     def __repr__(self) -> str:
         """Return the usual text with the family's name in front."""

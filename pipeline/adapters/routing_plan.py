@@ -66,14 +66,14 @@ class RoutingPlan:
     @property
     def is_constant(self) -> bool:
         """Whether all tokens of a task get the same linear update, so that it can be exported."""
-        return self.router != "token" and not (self.normalise_ranks or self.feature_gate)
+        by_token = self.router == "token" and self.num_experts > 0
+        return not (by_token or self.normalise_ranks or self.feature_gate)
 
     @property
     def needs_tasks(self) -> bool:
         """Whether the layer must know the task of its tokens."""
         return (
-            self.router in ("task", "own")
-            or self.task_input
+            (self.num_experts > 0 and (self.router in ("task", "own") or self.task_input))
             or self.mixing != "none"
             or bool(self.group_sizes)
         )
@@ -163,12 +163,14 @@ def _count_experts(config: RoutedConfig, r: int) -> tuple[int, int, int, int, in
     if config.router == "own":
         experts = len(config.task_names) if config.task_rank else 0
         return r, experts, max(config.task_rank, 1), 1, r + experts * config.task_rank
-    if config.num_b_factors > 1:
+    if config.num_b_factors > 1 or config.experts_are_factors:
         if config.num_shared_ranks or config.block_size > 1 or config.num_active_ranks:
             raise ValueError(
                 "num_b_factors: several B factors use all ranks of one A; allowed are neither "
                 "num_shared_ranks nor block_size nor num_active_ranks beside them"
             )
+        if config.num_b_factors == 1:
+            return r, 0, 1, 1, r
         return 0, config.num_b_factors, r, config.num_b_factors, r
     if config.router == "uniform":
         return r, 0, config.block_size, 1, r

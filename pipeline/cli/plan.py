@@ -89,6 +89,7 @@ def _build(recipe: Recipe, num_processes: int) -> tuple[MixturePlan, MemoryEstim
         batches,
         max_epochs=recipe.mixture.max_epochs_per_task,
         loss_reduction=recipe.loss_reduction,
+        update_steps=dynamic.update_steps if (dynamic := recipe.mixture.dynamic) else None,
     )
     num_answer_tokens = sum(task.num_loss_tokens for task in made.tasks)
     memory = estimate_memory(

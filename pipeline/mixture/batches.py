@@ -322,6 +322,18 @@ class TrainingBatches(Dataset[Row]):
         """
         self.plan.change_rates(self._cursor(after_step).window + 1, rates)
 
+    def can_change_rates(self, after_step: int) -> bool:
+        """Return whether `change_rates` would change anything before the end of the run."""
+        if after_step >= self.num_steps:
+            return False
+        windows = range(self._cursor(after_step).window + 1)
+        num_rows = sum(self.plan.num_rows(window) for window in windows)
+        return num_rows < self.num_steps * self.shape.global_batch_size
+
+    def rates_at(self, step: int) -> tuple[float, ...]:
+        """Return the share of draws of each task in step `step`, which counts from 0."""
+        return self.plan.phases_from(self._cursor(step).window)[0].rates
+
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides over the order of rows: data, rates, seed and packing.

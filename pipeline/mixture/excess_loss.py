@@ -10,7 +10,7 @@ is bounded, because losses chase tasks that are only noisy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -22,6 +22,7 @@ LOWEST_FACTOR, HIGHEST_FACTOR = 0.5, 2.0
 _FACTOR_DIGITS = 2
 """Losses of a step differ in the last digits between numbers of processes; rates must not."""
 _BISECTIONS = 60
+_AGREEING_ROUNDS = 30
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,7 +36,7 @@ class ExcessLossRates:
         reference_losses: Sequence[float],
         *,
         step_size: float,
-        highest_rates: Sequence[float] | None = None,
+        highest_rates: Callable[[FloatArray], FloatArray] | None = None,
     ) -> None:
         """Start at the static rates.
 
@@ -43,17 +44,13 @@ class ExcessLossRates:
             static_rates: What the mixture's policy gives; shares that sum to 1, `[T]`.
             reference_losses: Loss each task can reach, in nats per answer token, `[T]`.
             step_size: Log of the factor per nat of excess and update.
-            highest_rates: Rates beyond which a task would be repeated too often, `[T]`; one below
-                the static rate counts as the static rate.
+            highest_rates: Says, of rates `[T]`, beyond which rate each task would be repeated too
+                often; one below the static rate counts as the static rate.
         """
         self._static = np.asarray(static_rates, dtype=np.float64)
         self._references = np.asarray(reference_losses, dtype=np.float64)
         self._step_size = step_size
-        self._highest = np.full(len(self._static), HIGHEST_FACTOR)
-        if highest_rates is not None:
-            drawn = self._static > 0
-            limits = np.asarray(highest_rates, dtype=np.float64)[drawn] / self._static[drawn]
-            self._highest[drawn] = np.clip(limits, 1.0, HIGHEST_FACTOR)
+        self._highest_rates = highest_rates
         self._log_factors = np.zeros(len(self._static))
 
     def update(self, losses: Sequence[float | None]) -> list[float]:
@@ -75,14 +72,13 @@ class ExcessLossRates:
     def rates(self) -> list[float]:
         """Return the rates as they are now; shares that sum to 1."""
         factors: FloatArray = np.exp(self._log_factors).round(_FACTOR_DIGITS).astype(np.float64)
-        low, high = LOWEST_FACTOR / factors.max(), HIGHEST_FACTOR / factors.min()
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            if self._scaled(middle, factors).sum() < 1.0:
-                low = middle
-            else:
-                high = middle
-        return cast("list[float]", self._scaled(high, factors).tolist())
+        highest = self._highest_factors(self._static)
+        rates = self._bounded(factors, highest)
+        for _ in range(_AGREEING_ROUNDS if self._highest_rates is not None else 0):
+            # Other rates draw shorter or longer examples, so that more or fewer fill the run.
+            highest = (highest + self._highest_factors(rates)) / 2
+            rates = self._bounded(factors, highest)
+        return cast("list[float]", rates.tolist())
 
     def state(self) -> list[Json]:
         """Return what must be kept to go on."""
@@ -92,5 +88,26 @@ class ExcessLossRates:
         """Go on from a state of `state`."""
         self._log_factors = np.array(state, dtype=np.float64)
 
-    def _scaled(self, scale: float, factors: FloatArray) -> FloatArray:
-        return self._static * np.clip(scale * factors, LOWEST_FACTOR, self._highest)
+    def _highest_factors(self, rates: FloatArray) -> FloatArray:
+        """Return how far each static rate may be raised, where the run draws at `rates`."""
+        highest = np.full(len(self._static), HIGHEST_FACTOR)
+        if self._highest_rates is not None:
+            drawn = self._static > 0
+            limits = self._highest_rates(rates)[drawn] / self._static[drawn]
+            highest[drawn] = np.clip(limits, 1.0, HIGHEST_FACTOR)
+        return highest
+
+    def _bounded(self, factors: FloatArray, highest: FloatArray) -> FloatArray:
+        """Return rates that sum to 1 within the bounds."""
+
+        def scaled(scale: float) -> FloatArray:
+            return self._static * np.clip(scale * factors, LOWEST_FACTOR, highest)
+
+        low, high = LOWEST_FACTOR / factors.max(), HIGHEST_FACTOR / factors.min()
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            if scaled(middle).sum() < 1.0:
+                low = middle
+            else:
+                high = middle
+        return scaled(high)

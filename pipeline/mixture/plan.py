@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
 
-from pipeline.mixture.batches import Cursor, TrainingBatches
+from pipeline.mixture.batches import WINDOW_LENGTH, Cursor, TrainingBatches
 from pipeline.types import Json
 
 _FEW_LOSS_TOKENS = 0.01
@@ -75,6 +75,7 @@ def build_plan(
     *,
     max_epochs: float | None = None,
     loss_reduction: Reduction = "token",
+    update_steps: int | None = None,
 ) -> MixturePlan:
     """Return the plan of a run.
 
@@ -87,6 +88,7 @@ def build_plan(
             where there is no ceiling.
         loss_reduction: How the loss of a step is averaged. Under `token`, long answers count for
             more: a share of draws becomes another share of the loss.
+        update_steps: Steps between two changes of rates, where the run changes them.
     """
     plan = batches.plan
     num_rows = batches.num_steps * batches.shape.global_batch_size
@@ -123,7 +125,10 @@ def build_plan(
         num_draws=num_draws,
         num_tokens=sum(task.num_tokens for task in tasks),
         fill_fraction=fill,
-        warnings=tuple(_warnings(tasks, max_epochs, loss_reduction)),
+        warnings=(
+            *_warnings(tasks, max_epochs, loss_reduction),
+            *([] if update_steps is None else _late_changes(batches, update_steps)),
+        ),
     )
 
 
@@ -151,6 +156,18 @@ def _loss_shares(
         weights = [1.0 - (1.0 - rate) ** per_step for rate in batches.plan.schedule.rates.tolist()]
     total = sum(weights)
     return [weight / total if total else 0.0 for weight in weights]
+
+
+def _late_changes(batches: TrainingBatches, update_steps: int) -> list[str]:
+    """Return a warning when rates that follow the loss come too late to be drawn at."""
+    # What is learned of the first steps holds after as many again: see `DynamicRates`.
+    if batches.can_change_rates(2 * update_steps):
+        return []
+    return [
+        "mixture.dynamic changes nothing: a change holds from the first "
+        f"{WINDOW_LENGTH} draws on that begin after step {2 * update_steps}, "
+        "and none begin before the end of the run"
+    ]
 
 
 def _warnings(

@@ -49,7 +49,7 @@ class TaskGroup:
     name: str
     members: tuple[str | TaskGroup, ...]
     rule: RateRule = RateRule()
-    """Rates inside the group; its own size is the sum of its members' sizes."""
+    """Rates inside the group; its own size is the sum of the sizes of members that are drawn."""
 
 
 def task_rates(
@@ -107,11 +107,7 @@ def group_rates(
             "MIX003", problem, where=f"mixture group {group.name!r}", hint="Name each task once"
         )
     member_sizes = {
-        _name(member): (
-            sizes[member]
-            if isinstance(member, str)
-            else sum(sizes[name] for name in _task_names(member))
-        )
+        _name(member): sizes[member] if isinstance(member, str) else _drawn_size(member, sizes)
         for member in group.members
     }
     outer = task_rates(member_sizes, group.rule, num_draws=num_draws)
@@ -120,13 +116,33 @@ def group_rates(
         rate = outer[_name(member)]
         if isinstance(member, str):
             rates[member] = rate
-        elif rate == 0:
+        elif rate == 0 and not _only_lacks_weights(member, group, sizes):
             rates |= dict.fromkeys(_task_names(member), 0.0)
         else:
             draws = None if num_draws is None else num_draws * rate
             inner = group_rates(member, sizes, num_draws=draws)
             rates |= {name: rate * share for name, share in inner.items()}
     return rates
+
+
+def _drawn_size(group: TaskGroup, sizes: Mapping[str, float]) -> float:
+    """Return the examples (or tokens) of a group, without members that have weight 0."""
+    return sum(
+        sizes[member] if isinstance(member, str) else _drawn_size(member, sizes)
+        for member in group.members
+        if not _has_weight_0(member, group)
+    )
+
+
+def _only_lacks_weights(member: TaskGroup, group: TaskGroup, sizes: Mapping[str, float]) -> bool:
+    """Return whether a group that is to be drawn has examples, but none with a weight above 0."""
+    has_examples = any(sizes[name] > 0 for name in _task_names(member))
+    return has_examples and not _drawn_size(member, sizes) and not _has_weight_0(member, group)
+
+
+def _has_weight_0(member: str | TaskGroup, group: TaskGroup) -> bool:
+    weights = group.rule.weights or {}
+    return group.rule.policy == "explicit" and weights.get(_name(member)) == 0
 
 
 def limit_repeats(

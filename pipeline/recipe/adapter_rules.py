@@ -39,14 +39,36 @@ OPTIONS: dict[str, frozenset[str]] = {
 }
 """Options of each type, beside `type` and `r`."""
 
+_OF_A_ROUTER = (
+    "preset",
+    "score",
+    "num_active_ranks",
+    "num_shared_ranks",
+    "task_groups",
+    "ranks_per_group",
+)
+"""Options that say how a learned router chooses."""
 _DEFAULT_BLOCK_SIZE = {"smora": 1, "moe_lora": 8}
 _DEFAULT_ACTIVE_RANKS = {"smora": 8, "moe_lora": 16}
+
+
+def effective_fields(recipe: Recipe) -> dict[str, float]:
+    """Return the fields beside `adapter` that follow from it, where the recipe does not set them.
+
+    They are its rank, and what its preset says.
+    """
+    adapter = recipe.adapter
+    values: dict[str, float] = {} if adapter.r is None else {"lora_r": adapter.r}
+    if adapter.type == "mtlora" and adapter.preset == "paper" and adapter.extend is None:
+        values |= {"lora_alpha": 4.0 * (adapter.r or recipe.lora_r), "lora_dropout": 0.05}
+    return {name: v for name, v in values.items() if name not in recipe.model_fields_set}
 
 
 def find_adapter_contradictions(recipe: Recipe) -> list[Problem]:
     """Return one problem for each option that the adapter's type cannot follow."""
     adapter = recipe.adapter
     problems = [*_find_foreign_options(adapter), *_find_group_problems(recipe)]
+    problems += _find_idle_options(adapter, adapter.r or recipe.lora_r)
     if adapter.r is not None and "lora_r" in recipe.model_fields_set and adapter.r != recipe.lora_r:
         message = f"got {adapter.r} together with lora_r: {recipe.lora_r}, allowed one of them"
         problems.append(_problem(("adapter", "r"), message))
@@ -80,6 +102,41 @@ def _find_foreign_options(adapter: AdapterChoice) -> list[Problem]:
         for name in given
         if name not in allowed
     ]
+
+
+def _find_idle_options(adapter: AdapterChoice, rank: int) -> list[Problem]:
+    """Return one problem for each option that acts only under a condition that does not hold."""
+    router = adapter.router or "token"
+    is_routed = router != "uniform" and adapter.num_b_factors != 1
+    active = adapter.num_active_ranks or _DEFAULT_ACTIVE_RANKS.get(adapter.type, rank)
+    conditions = {
+        **dict.fromkeys(_OF_A_ROUTER, (is_routed, "a learned router over several experts")),
+        "router_low_rank": (router == "token", "`router: token`"),
+        "router_task_input": (router == "token", "`router: token`"),
+        "share_router": (
+            router == "token" and not adapter.router_low_rank,
+            "`router: token` without `router_low_rank`, which reads no state that layers share",
+        ),
+        "balance_rate": (
+            is_routed and active < rank - (adapter.num_shared_ranks or 0),
+            "a router that selects fewer ranks than there are",
+        ),
+    }
+    if not is_routed and adapter.num_b_factors == 1:
+        conditions["router"] = (False, "several B factors")
+    problems = [
+        _problem(("adapter", name), f"has no effect here: it needs {needed}", "Take it out")
+        for name, (acts, needed) in conditions.items()
+        if name in OPTIONS[adapter.type] and not acts and _is_given(adapter, name)
+    ]
+    if adapter.type == "smora" and adapter.preset == "paper" and adapter.score == "softmax":
+        message = "'softmax' contradicts `preset: paper`, whose gates are biased sigmoids"
+        problems.append(_problem(("adapter", "score"), message, "Take one of the two out"))
+    return problems
+
+
+def _is_given(adapter: AdapterChoice, name: str) -> bool:
+    return getattr(adapter, name) not in (None, False, 0, "default")
 
 
 def _find_continuing_problems(recipe: Recipe) -> list[Problem]:

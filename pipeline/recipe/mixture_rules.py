@@ -9,10 +9,12 @@ from pipeline.recipe.problems import CONTRADICTION
 from pipeline.yaml_reader import Problem
 
 if TYPE_CHECKING:
-    from pipeline.recipe.schema import GroupEntry, Recipe
+    from pipeline.recipe.schema import GroupEntry, RateFields, Recipe
 
 _Path = tuple[str | int, ...]
 
+_READ_BY = {"temperature": ("temperature",), "cap": ("capped", "temperature")}
+"""Policies that read an option."""
 _BATCHES_AHEAD = 2
 """Batches that each loader worker fetches ahead (torch's `prefetch_factor`)."""
 
@@ -23,6 +25,7 @@ def find_mixture_contradictions(recipe: Recipe) -> list[Problem]:
     names = {entry.task for entry in recipe.tasks}
     policies: dict[str, str] = dict.fromkeys(names, mixture.policy)
     problems = _find_group_problems(mixture.groups, names, policies)
+    problems += _find_policy_problems(recipe)
     problems += _find_weight_problems(recipe, policies)
     problems += _find_group_weight_problems(mixture.groups, mixture.policy, ("mixture", "groups"))
     return problems + _find_dynamic_problems(recipe, names)
@@ -57,6 +60,40 @@ def _find_group_problems(
             visit(group.groups, (*place, "groups"))
 
     visit(groups, ("mixture", "groups"))
+    return problems
+
+
+def _find_policy_problems(recipe: Recipe) -> list[Problem]:
+    """Return one problem for each option that a policy does not read, or cannot do without."""
+    mixture = recipe.mixture
+    problems: list[Problem] = []
+
+    def check(fields: RateFields, path: _Path) -> None:
+        def add(name: str, message: str, hint: str) -> None:
+            problems.append(Problem((*path, name), CONTRADICTION, message, hint))
+
+        policy, defaults = fields.policy, type(fields).model_fields
+        for name, readers in _READ_BY.items():
+            value = getattr(fields, name)
+            if policy not in readers and value not in (None, defaults[name].default):
+                readable = " and ".join(map(repr, readers))
+                add(name, f"policy {policy!r} does not read it", f"Only {readable} do; take it out")
+        if policy == "capped" and fields.cap is None:
+            add("cap", "policy 'capped' needs one", "Set it, or choose `proportional`")
+        if policy == "unimax" and mixture.max_epochs_per_task is None:
+            add(
+                "policy",
+                "'unimax' needs `mixture.max_epochs_per_task`, which is null",
+                "Set it, or choose `uniform`",
+            )
+
+    def visit(groups: Sequence[GroupEntry], path: _Path) -> None:
+        for number, group in enumerate(groups):
+            check(group, (*path, number))
+            visit(group.groups, (*path, number, "groups"))
+
+    check(mixture, ("mixture",))
+    visit(mixture.groups, ("mixture", "groups"))
     return problems
 
 

@@ -60,6 +60,11 @@ def _find_double_choices(recipe: Recipe) -> list[Problem]:
         problems.append(_both("load_in_8bit", "load_in_4bit"))
     if recipe.bf16 and recipe.fp16:
         problems.append(_both("fp16", "bf16"))
+    if not recipe.load_in_4bit:
+        for name, default in (("bnb_4bit_quant_type", "nf4"), ("use_bnb_nested_quant", False)):
+            if getattr(recipe, name) != default:
+                message = f"got {getattr(recipe, name)!r}, which only weights in 4 bits follow"
+                problems.append(_problem(name, message, "Set `load_in_4bit: true`"))
     return problems
 
 

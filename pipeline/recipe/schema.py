@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from pipeline.recipe.adapter_rules import effective_fields
 from pipeline.recipe.fields import StrictFields
 from pipeline.recipe.rules import find_contradictions
 from pipeline.types import Json
@@ -47,6 +48,7 @@ LossTurns = Literal["answers", "tool_calls", "earlier_turns"]
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 # Strict mode takes no list for a tuple, but YAML has nothing else.
 TextList = Annotated[tuple[Text, ...], Field(strict=False)]
@@ -77,7 +79,9 @@ class AdapterOptions(StrictFields):
 
     type: AdapterType = "lora"
     preset: Literal["default", "paper"] | None = None
-    """`paper`: what the authors' released code does where our default differs."""
+    """`paper`: what the authors' released code does where our default differs, in fields that are
+    not set: for `smora` gates and balance, for `moe_lora` no balance, for `mtlora` `lora_alpha` of
+    4 times the rank and `lora_dropout` of 0.05."""
     init: Literal["default", "pissa"] | None = None
     """How `lora` starts: `pissa` from the largest singular vectors of the base weights."""
     router: Literal["token", "task", "uniform"] | None = None
@@ -131,7 +135,7 @@ class AdapterSettings(AdapterOptions):
 
     rank: PositiveInt = 16
     lora_alpha: Annotated[float, Field(gt=0)] = 32
-    lora_dropout: Fraction = 0.0
+    lora_dropout: BelowOne = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
     modules_to_save: tuple[str, ...] | None = None
     use_rslora: bool = False
@@ -144,7 +148,7 @@ class AdapterFields(StrictFields):
     adapter: AdapterChoice = AdapterChoice()
     lora_r: PositiveInt = 16
     lora_alpha: Annotated[float, Field(gt=0)] = 32
-    lora_dropout: Fraction = 0.0
+    lora_dropout: BelowOne = 0.0
     """TRL's default is 0.05."""
     lora_target_modules: Text | TextList = "all-linear"
     """`all-linear` (every linear layer but the output head), one name or pattern, or a list."""
@@ -352,8 +356,8 @@ class OptimisationFields(StrictFields):
     warmup_steps: Annotated[float, Field(ge=0)] = 0
     """Steps; below 1 it is a share of all steps."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    adam_beta1: Fraction = 0.9
-    adam_beta2: Fraction = 0.999
+    adam_beta1: BelowOne = 0.9
+    adam_beta2: BelowOne = 0.999
     adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Larger gradients are scaled down to this norm; 0 leaves them."""
@@ -423,6 +427,9 @@ class Recipe(OptimisationFields, DataFields, AdapterFields, ModelFields, RunFiel
 
     @model_validator(mode="after")
     def _check_contradictions(self) -> Self:
+        for name, value in effective_fields(self).items():
+            # So that a recipe tells what is trained, and loads back as the same one.
+            object.__setattr__(self, name, value)
         problems = find_contradictions(self)
         if problems:
             raise problems_as_validation_error(problems)

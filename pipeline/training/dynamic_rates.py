@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from pipeline.mixture.build import expected_draws
+from pipeline.mixture.build import highest_rates, run_length
 from pipeline.mixture.excess_loss import ExcessLossRates
 from pipeline.training.data import mixture_settings
 from pipeline.types import Json
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class DynamicRates(TrainerCallback):
     """Changes the rates every few steps; a part of each checkpoint.
 
-    Goes before the callback that writes metrics, which then have `mixture_rate/<task>` too.
+    Goes before the callback that writes metrics, which then have `mixture_rate/<task>` too: the
+    rates that the logged step was drawn at.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class DynamicRates(TrainerCallback):
                 self._loss_sums[name] += logs[f"task_loss/{name}"] * num_tokens
                 self._num_tokens[name] += num_tokens
         if state.global_step % self._update_steps == 0:
-            rates = self._update(state.global_step)
+            # Those of the step that is logged: what follows from its loss is drawn at later.
+            rates = self._batches.rates_at(state.global_step - 1)
+            self._update(state.global_step)
             logs |= {f"mixture_rate/{n}": r for n, r in zip(self._names, rates, strict=True)}
 
     def state(self, num_completed_steps: int, /) -> dict[str, Json]:
@@ -92,7 +95,7 @@ class DynamicRates(TrainerCallback):
         self._loss_sums = dict(cast("dict[str, float]", state["loss_sums"]))
         self._num_tokens = dict(cast("dict[str, int]", state["num_tokens"]))
 
-    def _update(self, step: int) -> list[float]:
+    def _update(self, step: int) -> None:
         rates = self._policy.update(
             [
                 self._loss_sums[name] / self._num_tokens[name] if self._num_tokens[name] else None
@@ -106,7 +109,6 @@ class DynamicRates(TrainerCallback):
         self._num_tokens = dict.fromkeys(self._names, 0)
         if step + self._update_steps < self._batches.num_steps:
             self._batches.change_rates(step + self._update_steps, rates)
-        return rates
 
 
 def dynamic_rates(recipe: Recipe, batches: TrainingBatches) -> DynamicRates | None:
@@ -116,11 +118,11 @@ def dynamic_rates(recipe: Recipe, batches: TrainingBatches) -> DynamicRates | No
         return None
     tasks, rates = batches.plan.tasks, batches.plan.schedule.rates.tolist()
     most = recipe.mixture.max_epochs_per_task
-    num_draws = expected_draws(tasks, mixture_settings(recipe), batches.shape)
+    length = run_length(tasks, mixture_settings(recipe), batches.shape)
     policy = ExcessLossRates(
         rates,
         [dynamic.reference_losses[task.name] for task in tasks],
         step_size=dynamic.step_size,
-        highest_rates=None if most is None else [most * len(t) / num_draws for t in tasks],
+        highest_rates=None if most is None else highest_rates(tasks, length, most),
     )
     return DynamicRates(batches, policy, update_steps=dynamic.update_steps)

@@ -41,7 +41,7 @@ def check_recipe(recipe: Recipe, *, writes_run: bool = True) -> None:
         lambda: _check_data_root(recipe),
     ]
     if writes_run:
-        checks.append(lambda: RunFolder(Path(str(recipe.output_dir))).check_free(recipe))
+        checks.append(lambda: _check_run_folder(recipe))
     for check in checks:
         try:
             check()
@@ -116,3 +116,12 @@ def _check_model(recipe: Recipe) -> None:
 def _check_data_root(recipe: Recipe) -> None:
     if recipe.data_root not in {None, EMBEDDED}:
         resolve_data_root(recipe.data_root)
+
+
+def _check_run_folder(recipe: Recipe) -> None:
+    if recipe.adapter.start_from is not None or recipe.adapter.extend is not None:
+        # Only where it is needed: adapters bring torch with them.
+        from pipeline.adapters.continued_fields import with_folder_fields
+
+        recipe = with_folder_fields(recipe)
+    RunFolder(Path(str(recipe.output_dir))).check_free(recipe)

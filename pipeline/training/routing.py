@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from pipeline.adapters.batch_tasks import batch_tasks_of
+from pipeline.adapters.batch_tasks import active_task_names, batch_tasks_of
 from pipeline.adapters.load_counts import LayerLoad
 from pipeline.adapters.model_loads import (
     Reduce,
@@ -83,7 +83,7 @@ class AdapterRouting(TrainerCallback):
         self._model = model
         self._reduce = reduce
         self._on_loads = on_loads
-        known = list(_names_in_adapter(model)) or list(task_names)
+        known = active_task_names(model) or list(task_names)
         self._num_tasks = len(known)
         self._number_of_run_task = torch.tensor(
             [known.index(name) if name in known else NO_TASK for name in task_names] + [NO_TASK]
@@ -184,9 +184,3 @@ class AdapterRouting(TrainerCallback):
         if self._seen is None:
             self._seen = torch.zeros(self._num_tasks + 1, dtype=torch.float64, device=device)
         return self._seen
-
-
-def _names_in_adapter(model: nn.Module) -> Sequence[str]:
-    """Return the tasks an adapter knows, among them tasks that are not in this run."""
-    configs: Any = getattr(model, "peft_config", {})
-    return next((config.task_names for config in configs.values()), ())

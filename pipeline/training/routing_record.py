@@ -78,7 +78,12 @@ class RoutingRecord(TrainerCallback):
 
 def _to_json(totals: LoadTotals) -> Json:
     layers = [
-        {"layer": load.layer, "plan": asdict(load.plan), "by_task": load.by_task.tolist()}
+        {
+            "layer": load.layer,
+            "adapter": load.adapter,
+            "plan": asdict(load.plan),
+            "by_task": load.by_task.tolist(),
+        }
         for load in totals.by_layer.values()
     ]
     return cast("Json", {"num_steps": totals.num_steps, "layers": layers})
@@ -92,6 +97,11 @@ def _from_json(value: dict[str, Any]) -> LoadTotals:
         for name in ("group_of_task", "group_sizes"):
             fields[name] = tuple(fields[name])
         table = torch.tensor(item["by_task"], dtype=torch.float64)
-        load = LayerLoad(layer=item["layer"], plan=RoutingPlan(**fields), by_task=table)
-        totals.by_layer[load.layer] = load
+        load = LayerLoad(
+            layer=item["layer"],
+            adapter=item.get("adapter", "default"),
+            plan=RoutingPlan(**fields),
+            by_task=table,
+        )
+        totals.by_layer[load.name] = load
     return totals

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from transformers import TrainerCallback, set_seed
 
+from pipeline.adapters.continued_fields import with_folder_fields
 from pipeline.adapters.continuing import extend_adapter, start_adapter_from
 from pipeline.adapters.registry import attach_adapter
 from pipeline.errors import OutputError, TrainingError
@@ -193,6 +194,7 @@ def _going_on_told(folder: Path) -> Iterator[None]:
 
 
 def _prepare(recipe: Recipe) -> _Prepared:
+    recipe = with_folder_fields(recipe)
     run_folder = RunFolder(Path(str(recipe.output_dir)))
     run_folder.check_free(recipe)
     arguments = build_training_arguments(recipe, run_folder.path)
@@ -222,6 +224,7 @@ def _prepare(recipe: Recipe) -> _Prepared:
         batches,
         max_epochs=recipe.mixture.max_epochs_per_task,
         loss_reduction=recipe.loss_reduction,
+        update_steps=dynamic.update_steps if (dynamic := recipe.mixture.dynamic) else None,
     )
     if (checkpoint := found.path) is not None:
         # Before the model is loaded; the trainer does it again for all of its parts.

@@ -76,9 +76,9 @@ def test_the_command_line_goes_on_top_of_the_file(write, overrides, field, value
 
 
 def test_a_dotted_option_changes_one_field_of_a_map_and_keeps_the_others(write):
-    path = write(MINIMAL + "mixture: {policy: sqrt, cap: 7}\n")
+    path = write(MINIMAL + "mixture: {policy: capped, cap: 7}\n")
     mixture = load_recipe(path, ["--mixture.cap", "9"]).mixture
-    assert (mixture.policy, mixture.cap) == ("sqrt", 9)
+    assert (mixture.policy, mixture.cap) == ("capped", 9)
 
 
 def test_a_dotted_option_creates_a_map_that_is_not_there(write):

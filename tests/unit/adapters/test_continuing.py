@@ -9,11 +9,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from pipeline.adapters.batch_tasks import active_task
+from pipeline.adapters.continued_fields import with_folder_fields
 from pipeline.adapters.continuing import extend_adapter, start_adapter_from
 from pipeline.adapters.lora_export import export_lora
 from pipeline.adapters.registry import load_adapter
 from pipeline.errors import AdapterError
-from pipeline.recipe.schema import AdapterSettings
+from pipeline.recipe import Recipe
+from pipeline.recipe.schema import AdapterChoice, AdapterSettings
 from pipeline.training.saving import gather_adapter_weights
 from tests.unit.adapters.family import INPUT_IDS, TASKS, build_adapted, build_base
 
@@ -113,6 +115,61 @@ def test_all_of_a_lora_is_trained_on_where_one_starts_from_it(lora):
 def test_another_form_of_adapter_is_no_start(settings, message, lora):
     with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
         start_adapter_from(build_base(), lora, settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lora_dropout": 0.9}, "has lora_dropout 0.0, this run needs 0.9"),
+        ({"modules_to_save": ("embed_tokens",)}, "has modules_to_save None, this run needs"),
+        ({"target_modules": ("q_proj",)}, "sits on q_proj, up_proj, this run names other layers"),
+        ({"target_modules": "all-linear"}, "sits on q_proj, up_proj, this run names other layers"),
+    ],
+)
+def test_what_a_recipe_says_otherwise_than_the_folder_is_refused(changes, message, lora):
+    with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
+        start_adapter_from(build_base(), lora, LORA.model_copy(update=changes))
+    with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
+        settings = MTLORA.model_copy(update={"rank": 4, **changes})
+        extend_adapter(build_base(), lora, settings, task_names=["new"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank": 32}, "has r 8, this run needs 32"),
+        ({"lora_alpha": 500.0}, "has lora_alpha 8, this run needs 500.0"),
+        ({"task_rank": 3}, "has task_rank 2, this run needs 3"),
+        ({"normalise_ranks": True}, "has normalise_ranks False, this run needs True"),
+        ({"feature_gate": True}, "has feature_gate False, this run needs True"),
+        ({"preset": "paper"}, "has preset 'default', this run needs 'paper'"),
+    ],
+)
+def test_what_cannot_act_on_a_grown_adapter_is_refused(changes, message, mtlora):
+    with pytest.raises(AdapterError, match=rf"{message}.*ADP026"):
+        extend_adapter(build_base(), mtlora, MTLORA.model_copy(update=changes), task_names=["new"])
+
+
+def test_the_same_layers_may_be_named_in_another_way(lora, mtlora):
+    same = LORA.model_copy(update={"target_modules": ("up_proj", "q_proj")})
+    assert start_adapter_from(build_base(), lora, same) is not None
+    everywhere = MTLORA.model_copy(update={"target_modules": "all-linear"})
+    assert extend_adapter(build_base(), mtlora, everywhere, task_names=["new"]) is not None
+
+
+def test_a_recipe_tells_what_the_folder_decides(lora, mtlora):
+    said = {"model_name_or_path": "embedded", "tasks": ["new"]}
+    recipe = Recipe(**said, adapter=AdapterChoice(start_from=str(lora)))
+    told = with_folder_fields(recipe)
+    assert (told.lora_r, told.lora_alpha, told.lora_target_modules) == (4, 8, ("q_proj", "up_proj"))
+    assert start_adapter_from(build_base(), lora, told.adapter_settings) is not None
+    grown = Recipe(**said, adapter=AdapterChoice(type="mtlora", extend=str(mtlora)))
+    told = with_folder_fields(grown)
+    assert (told.lora_r, told.adapter.task_rank, told.lora_alpha) == (8, 2, 8)
+    assert with_folder_fields(told) == told
+    settings = with_folder_fields(grown.model_copy(update={"lora_alpha": 3.0})).adapter_settings
+    with pytest.raises(AdapterError, match=r"has lora_alpha 8, this run needs 3.0.*ADP026"):
+        extend_adapter(build_base(), mtlora, settings, task_names=["new"])
 
 
 @pytest.mark.parametrize(

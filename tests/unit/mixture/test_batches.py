@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import Counter
 
 import pytest
 import torch
@@ -194,7 +195,7 @@ def test_length_of_the_run_is_given_once(tasks, changes) -> None:
 
 def test_rates_in_tokens_are_shares_of_tokens(tasks) -> None:
     rule = RateRule(policy="uniform", max_epochs=None)
-    rates = mixture_rates(tasks, settings(rule=rule, units="tokens"), num_draws=None)
+    rates = mixture_rates(tasks, settings(rule=rule, units="tokens"), length=None)
     tokens = [
         rate * task.counts.num_tokens / len(task) for rate, task in zip(rates, tasks, strict=True)
     ]
@@ -205,7 +206,86 @@ def test_nested_group_decides_over_rates(tasks) -> None:
     uniform = RateRule(policy="uniform", max_epochs=None)
     pair = TaskGroup(name="pair", members=("b", "c"), rule=uniform)
     group = TaskGroup(name="all", members=("a", pair), rule=uniform)
-    assert mixture_rates(tasks, settings(group=group), num_draws=None) == [0.5, 0.25, 0.25]
+    assert mixture_rates(tasks, settings(group=group), length=None) == [0.5, 0.25, 0.25]
+
+
+def passes_of(batches: TrainingBatches) -> dict[str, float]:
+    """Count every draw of every step of a run."""
+    drawn = Counter(
+        name for step in range(batches.num_steps) for name, _ in batches.step_examples(step)
+    )
+    return {task.name: drawn[task.name] / len(task) for task in batches.plan.tasks}
+
+
+@pytest.mark.parametrize(
+    ("units", "packing", "expected"),
+    # Half of the tokens of 960 draws are 1.92 passes; the other runs could make more than 4.
+    [
+        ("examples", True, 4.0),
+        ("tokens", True, 4.0),
+        ("examples", False, 4.0),
+        ("tokens", False, 1.92),
+    ],
+)
+def test_no_task_is_passed_over_more_often_than_allowed_where_others_can_fill_the_run(
+    tmp_path, units: str, packing: bool, expected: float
+) -> None:
+    # Limiting the long task leaves short examples, many more of which fill the rows.
+    tasks = [
+        make_task(tmp_path, "small_long", [110 + i % 10 for i in range(40)]),
+        make_task(tmp_path, "big_short", [8 + i % 5 for i in range(6000)]),
+    ]
+    rule = RateRule(policy="uniform", max_epochs=4.0)
+    run = build(tasks, shape(), rule=rule, units=units, packing=packing, max_steps=120)
+    passes = passes_of(run)
+    assert passes["small_long"] == pytest.approx(expected, rel=0.05)
+    assert 0 < passes["big_short"] < 4.0
+
+
+@pytest.mark.parametrize("units", ["examples", "tokens"])
+def test_the_ceiling_counts_rows_as_full_as_they_get(tmp_path, units: str) -> None:
+    # Two examples of 70 tokens never share a row of 128, so half of it stays empty.
+    tasks = [
+        make_task(tmp_path, "small", [70] * 60),
+        make_task(tmp_path, "big", [70 + i % 3 for i in range(900)]),
+    ]
+    rule = RateRule(policy="uniform", max_epochs=4.0)
+    run = build(tasks, shape(), rule=rule, units=units, max_steps=100)
+    assert passes_of(run)["small"] == pytest.approx(4.0, rel=0.05)
+    assert expected_draws(tasks, settings(rule=rule, max_steps=100), shape()) == 800
+
+
+def test_token_rates_are_limited_by_the_tokens_that_the_run_draws(tmp_path) -> None:
+    tasks = [make_task(tmp_path, "short", [5] * 5000), make_task(tmp_path, "long", [100] * 50)]
+    rule = RateRule(policy="uniform", max_epochs=4.0)
+    run = build(
+        tasks, shape(), rule=rule, units="tokens", packing=False, max_steps=None, num_epochs=1.0
+    )
+    # Half of the tokens would be 5050 / 21 draws of `long`, 4.8 passes.
+    assert passes_of(run)["long"] == pytest.approx(4.0, rel=0.02)
+
+
+def test_a_member_of_weight_0_gives_its_group_no_room(tmp_path) -> None:
+    tasks = [
+        make_task(tmp_path, name, [9] * size) for name, size in (("x", 900), ("a", 20), ("b", 500))
+    ]
+    inner = TaskGroup(
+        name="g", members=("a", "b"), rule=RateRule(policy="explicit", weights={"a": 1, "b": 0})
+    )
+    group = TaskGroup(name="all", members=("x", inner), rule=RateRule(policy="uniform"))
+    run = build(tasks, shape(), group=group, packing=False, max_steps=None, num_epochs=1.0)
+    assert passes_of(run) == pytest.approx({"x": 840 / 900, "a": 4.0, "b": 0.0}, rel=0.05)
+
+
+def test_rates_change_only_where_a_window_begins_before_the_end(tasks) -> None:
+    run = build(tasks, shape(), packing=False, max_steps=600)
+    first_row = WINDOW_LENGTH
+    assert run.can_change_rates(first_row // 8 - 1)
+    assert not run.can_change_rates(first_row // 8)
+    assert not build(tasks, shape(), packing=False, max_steps=512).can_change_rates(10)
+    run.change_rates(100, [0.2, 0.2, 0.6])
+    assert run.rates_at(511) == pytest.approx(run.plan.schedule.rates.tolist())
+    assert run.rates_at(512) == pytest.approx([0.2, 0.2, 0.6])
 
 
 def test_task_smaller_than_a_batch_and_empty_task_are_no_problem(tmp_path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 
 from pipeline.mixture.excess_loss import ExcessLossRates
@@ -59,12 +60,28 @@ def test_hard_task_reaches_twice_its_rate_and_no_more() -> None:
 
 
 def test_ceiling_on_passes_bounds_the_rate_too() -> None:
-    rates = policy(highest_rates=[1.0, 1.0, 0.25, 1.0])
+    rates = policy(highest_rates=lambda _: np.array([1.0, 1.0, 0.25, 1.0]))
     for _ in range(50):
         now = rates.update([1.0, 1.0, 5.0, None])
     assert now[2] == pytest.approx(0.25)
-    below = policy(highest_rates=[1.0, 1.0, 0.1, 1.0]).update([1.0, 1.0, 5.0, None])
-    assert below[2] == pytest.approx(0.2)
+    below = policy(highest_rates=lambda _: np.array([1.0, 1.0, 0.1, 1.0]))
+    assert below.update([1.0, 1.0, 5.0, None])[2] == pytest.approx(0.2)
+
+
+def test_ceiling_is_that_of_the_rates_that_are_drawn_at() -> None:
+    # A run of 1000 tokens; the third task has 8 examples of 10 tokens, the others short ones.
+    lengths, most = np.array([1.0, 2.0, 10.0, 1.0]), np.array([1e6, 1e6, 4 * 20.0, 0.0])
+
+    def highest(rates):
+        return most / (1000.0 / np.dot(rates, lengths))
+
+    for losses in ([1.0, 1.0, 5.0, None], [9.0, 1.0, 5.0, None], [1.0, 9.0, 5.0, None]):
+        rates = policy(highest_rates=highest)
+        for _ in range(20):
+            now = rates.update(losses)
+        draws = 1000.0 / np.dot(now, lengths)
+        assert now[2] * draws <= max(most[2], STATIC[2] * draws) * 1.001
+        assert sum(now) == pytest.approx(1.0)
 
 
 def test_last_digits_of_losses_do_not_matter() -> None:

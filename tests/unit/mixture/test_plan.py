@@ -13,7 +13,16 @@ from pipeline.mixture.rates import RateRule
 from tests.unit.mixture.tasks import make_task
 
 
-def plan_of(tasks, *, rule=None, max_epochs=4.0, loss_reduction="token", packing=False, steps=100):
+def plan_of(
+    tasks,
+    *,
+    rule=None,
+    max_epochs=4.0,
+    loss_reduction="token",
+    packing=False,
+    steps=100,
+    update_steps=None,
+):
     settings = MixtureSettings(
         max_length=256,
         max_steps=steps,
@@ -22,7 +31,12 @@ def plan_of(tasks, *, rule=None, max_epochs=4.0, loss_reduction="token", packing
     )
     shape = BatchShape(per_device_batch_size=4, gradient_accumulation_steps=2)
     batches = build_batches(tasks, settings, shape, pad_token_id=0)
-    return build_plan(batches, max_epochs=max_epochs, loss_reduction=loss_reduction)
+    return build_plan(
+        batches,
+        max_epochs=max_epochs,
+        loss_reduction=loss_reduction,
+        update_steps=update_steps,
+    )
 
 
 def test_plan_counts_draws_epochs_and_tokens(tmp_path) -> None:
@@ -48,6 +62,19 @@ def test_packed_plan_estimates_draws_from_the_first_rows(tmp_path) -> None:
     plan = plan_of([make_task(tmp_path, "a", [25] * 400)], packing=True)
     assert plan.num_draws == pytest.approx(8 * 100 * 10, rel=0.01)
     assert plan.fill_fraction == pytest.approx(250 / 256, rel=0.01)
+
+
+def test_rates_that_come_too_late_are_warned_of(tmp_path) -> None:
+    tasks = [make_task(tmp_path, "a", [10] * 4000), make_task(tmp_path, "b", [10] * 4000)]
+    (warning,) = plan_of(tasks, steps=512, update_steps=10).warnings
+    assert warning == (
+        "mixture.dynamic changes nothing: a change holds from the first 4096 draws on that begin "
+        "after step 20, and none begin before the end of the run"
+    )
+    assert plan_of(tasks, steps=513, update_steps=10).warnings == ()
+    assert plan_of(tasks, steps=1030, update_steps=512).warnings == (
+        warning.replace("20,", "1024,"),
+    )
 
 
 def test_task_seen_too_often_is_warned_of(tmp_path) -> None:

@@ -68,12 +68,14 @@ def test_task_far_above_its_reference_is_drawn_more_from_the_next_window_on(tmp_
     for found in rates.values():
         assert sum(found) == pytest.approx(1.0)
         assert all(1 / 6 - 1e-9 <= rate <= 2 / 3 + 1e-9 for rate in found)
-    short, long, rare = rates[8]
+    # The updates after steps 8 and 16 hold from the first window that begins after step 24: step
+    # 32, counted from 0. Until then the rates are those of the recipe, and are logged as such.
+    assert all(rates[step] == pytest.approx([1 / 3] * 3) for step in (8, 16, 24, 32))
+    assert all(abs(n - 64 / 3) <= 3 for n in examples_by_task(trainer, 31).values())
+    short, long, rare = rates[40]
     assert long > short
     assert long > rare
-    # The update after step 8 holds from the first window that begins after step 16: step 32.
-    assert all(abs(n - 64 / 3) <= 3 for n in examples_by_task(trainer, 31).values())
-    assert examples_by_task(trainer, 33)["long"] == pytest.approx(64 * rates[16][1], abs=3)
+    assert examples_by_task(trainer, 33)["long"] == pytest.approx(64 * long, abs=3)
 
 
 def test_updates_do_not_depend_on_how_often_is_logged(tmp_path, tasks):
