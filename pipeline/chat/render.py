@@ -26,6 +26,7 @@ from pipeline.chat.slots import (
     Place,
     Slot,
     TemplateInput,
+    Wrap,
     build_input,
     probe_text,
     read_rendered,
@@ -134,7 +135,7 @@ class ChatRenderer:
             conversation = _fold_system(conversation)
         source: TemplateInput | None = None
         if _has_functions(conversation):
-            source = build_input(conversation, probe_text, self._arguments_form)
+            source = self._input(conversation, probe_text)
             flags = [message.trainable for message in conversation.messages]
             key = json.dumps([flags, source.messages, source.tools])
             texts = [slot.text for slot in source.slots]
@@ -142,7 +143,7 @@ class ChatRenderer:
             key, texts = _plain_shape(conversation)
         skeleton = self._skeletons.get(key)
         if skeleton is None:
-            source = source or build_input(conversation, probe_text, "object")
+            source = source or self._input(conversation, probe_text)
             skeleton = self._build(conversation, source)
             if len(self._skeletons) >= _MAX_CACHED_SHAPES:
                 self._skeletons.clear()
@@ -187,8 +188,32 @@ class ChatRenderer:
                 return form
         return "object"
 
-    def _form_for(self, conversation: Conversation) -> ArgumentsForm:
-        return self._arguments_form if _has_functions(conversation) else "object"
+    @cached_property
+    def _keeps_order(self) -> bool:
+        """Whether the arguments of a call are shown in the order in which they are given."""
+        call = FunctionCall(name="look_up", arguments={"zone": 1, "area": 2})
+        answer = Message(role="assistant", tool_calls=(call,), trainable=True)
+        sample = replace(_SAMPLE, messages=(_SAMPLE.messages[0], answer))
+
+        def descending(slot: int, _is_content: bool, _rank: str) -> str:
+            return f"{'zyxw'[slot]} text"
+
+        source = build_input(sample, descending, self._arguments_form)
+        try:
+            rendered = self._apply(source)
+        except ChatError:
+            return True
+        zone, area = (
+            rendered.rfind(descending(number, False, ""))
+            for number, slot in enumerate(source.slots)
+            if slot.text in call.arguments
+        )
+        return zone <= area
+
+    def _input(self, conversation: Conversation, wrap: Wrap) -> TemplateInput:
+        if not _has_functions(conversation):
+            return build_input(conversation, wrap, "object")
+        return build_input(conversation, wrap, self._arguments_form, keeps_order=self._keeps_order)
 
     def _apply(
         self,
@@ -293,11 +318,11 @@ class ChatRenderer:
 
     def _verify(self, conversation: Conversation, skeleton: Skeleton) -> None:
         """Check once per kind of conversation that filling equals rendering ordinary text."""
-        source = build_input(conversation, sample_text, self._form_for(conversation))
+        source = self._input(conversation, sample_text)
         coarse = _coarse_shape(source)
         if coarse in self._verified:
             return
-        texts = [sample_text(i, True) for i in range(len(source.slots))]
+        texts = [sample_text(i, True, slot.rank) for i, slot in enumerate(source.slots)]
         filled = "".join(segment.text for segment in skeleton.fill(texts))
         if filled != self._apply(source):
             raise ChatError(
