@@ -19,6 +19,7 @@ from eval.backends.fingerprint import weights_sha256
 from eval.backends.key_values import can_join
 from eval.backends.prompting import PromptBuilder
 from pipeline.chat.extension import plain_labels
+from pipeline.chat.render import renderer_for
 from pipeline.chat.tokenise import stop_token_ids
 from pipeline.errors import EvalError
 from pipeline.types import Json, Prediction
@@ -184,7 +185,9 @@ class TransformersBackend:
         text = self._tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
-        return plain_labels(str(text), self._tokenizer)
+        # What the template has in front of every answer is no part of any.
+        answer = str(text).removeprefix(renderer_for(self._tokenizer).answer_header)
+        return plain_labels(answer, self._tokenizer)
 
     def _run(
         self, answer: Callable[[Sequence[Prompt]], list[Prediction]], batch: Sequence[Prompt]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import cast
 
@@ -17,9 +16,8 @@ from eval.parsers.values import (
     parse_number,
     parse_span,
 )
+from pipeline.functions.dialects import without_thinking
 from pipeline.types import Json, ParseFailure, Prediction, TaskExample, TaskSpec
-
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 def parse_answer(text: str, example: TaskExample, spec: TaskSpec) -> Json | ParseFailure:
@@ -27,8 +25,8 @@ def parse_answer(text: str, example: TaskExample, spec: TaskSpec) -> Json | Pars
 
     Of a `scored_label` only the label is in the text; `with_scores` adds the rest.
 
-    The answer is read as `pipeline.templates.answers` writes gold answers; a first `<think>`
-    part is left out. Text of a model is never executed.
+    The answer is read as `pipeline.templates.answers` writes gold answers; a first part of
+    thinking, up to `</think>`, is left out. Text of a model is never executed.
 
     Args:
         text: What the model wrote.
@@ -39,7 +37,7 @@ def parse_answer(text: str, example: TaskExample, spec: TaskSpec) -> Json | Pars
         A value in the shape `eval.answers.answer_type(spec)`, or a failure. The failures are
         `empty` and those named by the parser of the shape.
     """
-    answer = _THINKING.sub("", text, count=1) if "<think>" in text else text
+    answer = without_thinking(text)
     if not answer.strip():
         return failure("empty", text)
     return _PARSERS[answer_type(spec)](answer, example, spec)
@@ -87,11 +85,12 @@ def _benchmark_calls(text: str, example: TaskExample, _spec: TaskSpec) -> Json |
 
 def _calls(text: str, example: TaskExample, _spec: TaskSpec) -> Json | ParseFailure:
     """Return the calls; those of functions outside of the row's library are marked `unknown`."""
-    calls = parse_call_list(text)
     functions = example.inputs.get("functions")
+    shown = cast("list[dict[str, Json]]", functions or [])
+    calls = parse_call_list(text, shown)
     if isinstance(calls, ParseFailure) or functions is None:
         return calls
-    known = {function["name"] for function in cast("list[dict[str, Json]]", functions)}
+    known = {function["name"] for function in shown}
     return [
         call if call["name"] in known else {**call, "unknown": True}
         for call in cast("list[dict[str, Json]]", calls)

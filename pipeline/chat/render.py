@@ -161,6 +161,13 @@ class ChatRenderer:
         return tail.rstrip() if end is None else tail[:end]
 
     @cached_property
+    def answer_header(self) -> str:
+        """Template text that the model writes in front of every answer in words; mostly none."""
+        skeleton, _ = self.outline(_SAMPLE)
+        answer = skeleton.pieces[skeleton.num_prompt_pieces :]
+        return "".join(piece.text for piece in takewhile(lambda p: p.occurrence is None, answer))
+
+    @cached_property
     def _accepts_system(self) -> bool:
         system = Message(role="system", content="Be brief.")
         sample = replace(_SAMPLE, messages=(system, *_SAMPLE.messages))
@@ -263,7 +270,7 @@ class ChatRenderer:
     ) -> tuple[int, int]:
         """Return where the answer of message `index` starts, and where its turn has ended."""
         mine = [place for place in places if source.slots[place[2].slot].message == index]
-        first, last = mine[0][0], mine[-1][1]
+        first = mine[0][0]
         coarse = f"{index} {_coarse_shape(source)}"
         header = self._answer_headers.get(coarse)
         if header is None or not rendered[:first].endswith(header):
@@ -271,11 +278,18 @@ class ChatRenderer:
             self._answer_headers[coarse] = header
         start = first - len(header)
         marker = self.end_of_turn
-        end = rendered.find(marker, first) if marker else -1
+        later = [at for at, _, place in places if source.slots[place.slot].message > index]
+        end = rendered.find(marker, first, min(later, default=None)) if marker else -1
         if end >= 0:
             return start, end + len(marker)
         is_last = index == len(source.messages) - 1
-        return start, len(rendered.rstrip()) if is_last and marker else last
+        shown = rendered if is_last else self._apply(source, num_messages=index + 1)
+        if rendered.startswith(shown):
+            # What a template writes behind the last text of a call belongs to the answer; the turn
+            # of a result, which may tell the name of the function again, does not.
+            inside = (end for _, end, _ in mine if end <= len(shown))
+            return start, max(len(shown.rstrip()), *inside)
+        return start, mine[-1][1]
 
     def _answer_header(self, source: TemplateInput, index: int, before: str) -> str:
         """Return the end of `before` that the model writes itself.

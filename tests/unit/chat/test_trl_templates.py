@@ -160,6 +160,11 @@ def expected_refusal(name, shape):
     return None
 
 
+def accepting(shape):
+    """The templates that show conversations of this shape."""
+    return [path for path in TEMPLATES if expected_refusal(path.stem, shape) is None]
+
+
 @pytest.mark.parametrize("shape", [*TEXTS, *FUNCTIONS])
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_a_template_of_trl_is_rendered_as_transformers_does_or_refused(path, shape):
@@ -190,7 +195,26 @@ def test_a_template_of_trl_is_rendered_as_transformers_does_or_refused(path, sha
     assert encoded.input_ids in (ids, [*ids, tokenizer.eos_token_id])
 
 
-MINIMAL = """{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + CONTENT + '<|im_end|>\\n' }}
+@pytest.mark.parametrize("path", accepting("answer to a result"), ids=lambda path: path.stem)
+def test_calls_are_learned_whole_and_results_not_at_all(path):
+    call = FunctionCall(name="book", arguments={"hotels": ["Ritz"], "rate": 4711})
+    messages = (
+        user("A room?"),
+        answer("", call),
+        Message(role="tool", content='{"t": 3}'),
+        answer("Booked."),
+    )
+    conversation = Conversation(key="t/train/0", task="t", messages=messages, tools=(WEATHER, BOOK))
+    segments = render_segments(conversation, with_template(path))
+    shown = "".join(segment.text if segment.trainable else "\0" for segment in segments)
+    first, last = (part for part in shown.split("\0") if part)
+    assert first.count("book") == first.count("Ritz") == first.count("4711") == 1
+    assert "Booked." in last
+    assert '{"t": 3}' not in shown
+
+
+MINIMAL = """{%- for m in messages %}
+{{- '<|im_start|>' + m.role + '\\n' + CONTENT + '<|im_end|>\\n' }}
 {%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
 
 

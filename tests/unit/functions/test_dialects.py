@@ -24,7 +24,7 @@ TEXTS = {
 NO_CALL = {
     "json": "[]",
     "xlam": "[]",
-    "hermes": "",
+    "hermes": "None",
     "granite": '<function_call> {"name": "no_function", "arguments": {}}',
     "python": "[]",
 }
@@ -93,7 +93,7 @@ def test_common_variants_are_read(name, text):
         ("json", 'Sure: {"name": "f", "arguments": {}}', "FUN403"),
         ("json", '{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}', "FUN403"),
         ("json", '{"name": "f", "arguments": {}', "FUN103"),
-        ("xlam", '{"name": "f", "arguments": {}}', "FUN301"),
+        ("xlam", '["f"]', "FUN301"),
         ("xlam", '[[{"name": "f", "arguments": {}}]]', "FUN301"),
         ("hermes", '<tool_call>{"name": "f", "arguments": {}}', "FUN402"),
         ("hermes", "</tool_call>", "FUN402"),
