@@ -34,6 +34,7 @@ _GRANITE_OPEN = "<function_call>"
 _END_OF_TEXT = "<|endoftext|>"
 _THINKING_OPEN, _THINKING_CLOSE = "<think>", "</think>"
 _FENCE = re.compile(r"\A```(?:json)?\s*\n?(.*?)\s*```\Z", re.DOTALL)
+_JSON_START = re.compile(r'\A(?:\[\s*[\[{\]"]|\{\s*["}])')
 # A blank before the bracket is usual in prose, so there an argument must have its name.
 _PYTHON_START = re.compile(
     r"\A\[?\s*(?:[A-Za-z_]\w*\s*:=\s*)?[A-Za-z_][\w.]*"
@@ -56,12 +57,14 @@ class Dialect:
 def without_thinking(text: str) -> str:
     """Return an answer without a first part of thinking.
 
-    Its start may be missing: some chat templates open it at the end of the prompt.
+    Its start may be missing, as some chat templates open it at the end of the prompt; a line then
+    ends before or after its end, which tells it from an argument that holds the tag.
     """
     before, closing, answer = text.partition(_THINKING_CLOSE)
     if closing and before.lstrip().startswith(_THINKING_OPEN):
         return answer
-    return answer if closing and _THINKING_OPEN not in before else text
+    ends_line = before.endswith("\n") or answer[:1] in {"", "\n"}
+    return answer if closing and ends_line and _THINKING_OPEN not in before else text
 
 
 def parse_calls(
@@ -95,10 +98,18 @@ def parse_calls(
 def detect_dialect(text: str) -> str | None:
     """Return the dialect that the signs of `text` point to, or `None` for plain prose.
 
-    The order is fixed: the tags of a form of `template_calls`; a `<tool_call>` tag is `hermes`; a
-    `<function_call>` tag is `granite`; a start like `f(` or `[f(` is `python`; a fence around JSON
-    is `xlam`; a start with `[` or `{` is `json`. Nothing is tried and taken back.
+    The order is fixed: a start like `f(` or `[f(` is `python`; a fence around JSON is `xlam`; a
+    start like `[{` or `{"` is `json`, whatever tags stand in its texts; the tags of a form of
+    `template_calls`; a `<tool_call>` tag is `hermes`; a `<function_call>` tag is `granite`; another
+    start with `[` or `{` is `json`. Nothing is tried and taken back.
     """
+    stripped = text.strip()
+    if _PYTHON_START.match(stripped):
+        return "python"
+    if _FENCE.match(stripped):
+        return "xlam"
+    if _JSON_START.match(stripped):
+        return "json"
     form = detect_form(text)
     if form is not None:
         return form
@@ -106,11 +117,6 @@ def detect_dialect(text: str) -> str | None:
         return "hermes"
     if _GRANITE_OPEN in text:
         return "granite"
-    stripped = text.strip()
-    if _PYTHON_START.match(stripped):
-        return "python"
-    if _FENCE.match(stripped):
-        return "xlam"
     return "json" if stripped.startswith(("[", "{")) else None
 
 

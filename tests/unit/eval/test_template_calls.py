@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
 from eval.parsers import parse_answer
 from pipeline.chat.render import render_segments, renderer_for
 from pipeline.errors import ParseError
 from pipeline.functions.calls import calls_to_json
-from pipeline.functions.dialects import parse_calls, without_thinking
+from pipeline.functions.dialects import DIALECTS, parse_calls, without_thinking
 from pipeline.types import Conversation, FunctionCall, TaskExample, TaskSpec
 from tests.unit.chat.test_trl_templates import (
     BOOK,
@@ -21,6 +24,7 @@ from tests.unit.chat.test_trl_templates import (
     user,
     with_template,
 )
+from tests.unit.functions.test_dialects import any_calls
 
 CALLS = {
     "call": [PLAIN],
@@ -109,6 +113,17 @@ def test_answers_in_words_come_back_from_the_text_of_the_template(path):
     assert parse_answer(written(path, answer("None")), row([]), SPEC) == []
 
 
+@pytest.mark.parametrize("name", sorted(DIALECTS))
+def test_what_a_dialect_writes_is_what_the_evaluation_reads(name):
+    """The abstention included: it is trained on, so it must be read as one."""
+    chance = random.Random(name)
+    for calls in [[], *(any_calls(chance) for _ in range(200))]:
+        expected = calls_to_json(calls)
+        text = DIALECTS[name].render(calls)
+        example = replace(row(expected), inputs={"query": "Please."})
+        assert parse_answer(text, example, SPEC) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -118,6 +133,7 @@ def test_answers_in_words_come_back_from_the_text_of_the_template(path):
         ("yes", "yes"),
         ("<think>no? yes", "<think>no? yes"),
         ("a <think> b </think> c", "a <think> b </think> c"),
+        ('{"tag": "</think>"}', '{"tag": "</think>"}'),
     ],
 )
 def test_thinking_is_left_out_also_where_the_prompt_opened_it(text, expected):
