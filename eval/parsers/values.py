@@ -14,6 +14,9 @@ from pipeline.functions.json_text import load_json
 from pipeline.templates.answers import EMPTY_ANSWER
 from pipeline.types import Json, ParseFailure, TaskSpec
 
+ANY_FORMAT = "any"
+"""Call format of the benchmark that reads each answer by its own signs: the most lenient."""
+
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{1,30})?|\.\d{1,30})")
 
 

@@ -332,6 +332,10 @@ def print_benchmark_row(folder: Path) -> None:
             name: task["metrics"][task["headline"]]["value"] for name, task in rows.items()
         }
         _print_row(accuracies, {name: task["num_rows"] for name, task in rows.items()})
+        formats = {task.get("decoding", {}).get("calls_read_as", "any") for task in rows.values()}
+        stdout.print(f"Answers were read as {', '.join(sorted(formats))}.")
+        if "any" in formats:
+            stdout.print("That is each by its own signs, which no official handler does.")
 
 
 def _print_row(accuracies: Mapping[str, float], num_rows: Mapping[str, int] | None = None) -> None:
