@@ -72,13 +72,16 @@ def tool_call_blocks(text: str) -> Iterator[str]:
     Raises:
         ParseError: `FUN402`, a block is not closed, or not opened.
     """
-    rest = text
-    while BLOCK_OPEN in rest or BLOCK_CLOSE in rest:
-        before, _, opened = rest.partition(BLOCK_OPEN)
-        body, closing, rest = opened.partition(BLOCK_CLOSE)
-        if BLOCK_CLOSE in before or not closing or BLOCK_OPEN in body:
-            raise _unclosed(BLOCK_OPEN, opened or before)
+    at = 0
+    while True:
+        start, end = text.find(BLOCK_OPEN, at), text.find(BLOCK_CLOSE, at)
+        if start < 0 and end < 0:
+            return
+        body = text[start + len(BLOCK_OPEN) : end]
+        if start < 0 or end < start or BLOCK_OPEN in body:
+            raise _unclosed(BLOCK_OPEN, text[max(start, at) :])
         yield body
+        at = end + len(BLOCK_CLOSE)
 
 
 def parse_qwen(text: str, functions: Functions = ()) -> list[FunctionCall]:
