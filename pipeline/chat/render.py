@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from jinja2.exceptions import TemplateError
 
+from pipeline.chat.folding import fold_system, fold_tools
 from pipeline.chat.slots import (
     SINGLE_ESCAPES,
     ArgumentsForm,
@@ -34,7 +35,7 @@ from pipeline.chat.slots import (
 )
 from pipeline.chat.vocabulary import encoder_for
 from pipeline.errors import ChatError
-from pipeline.types import Conversation, FunctionCall, Json, Message
+from pipeline.types import Conversation, FunctionCall, FunctionSpec, Json, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,6 +46,10 @@ _TEMPLATE_SETTINGS: dict[str, Json] = {
 }
 _TEMPLATE_FAILURES = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
 _MAX_CACHED_SHAPES = 4096
+_TOOLS_HINT = (
+    "Use a chat template with tool support, or set function_format in the recipe, e.g. to json, "
+    "which writes functions and calls as text"
+)
 _SAMPLE = Conversation(
     key="sample/train/0",
     task="sample",
@@ -131,8 +136,10 @@ class ChatRenderer:
                 in a way that cannot be repeated.
         """
         _check_roles(conversation)
+        if conversation.tools and conversation.can_tell_tools and not self._shows_tools:
+            conversation = fold_tools(conversation)
         if conversation.messages[0].role == "system" and not self._accepts_system:
-            conversation = _fold_system(conversation)
+            conversation = fold_system(conversation)
         source: TemplateInput | None = None
         if _has_functions(conversation):
             source = self._input(conversation, probe_text)
@@ -176,6 +183,18 @@ class ChatRenderer:
         except ChatError:
             return False
         return True
+
+    @cached_property
+    def _shows_tools(self) -> bool:
+        parameters: dict[str, Json] = {"type": "object", "properties": {}}
+        spec = FunctionSpec(name="look_up", description="Looks up.", parameters=parameters)
+        sample = replace(_SAMPLE, tools=(spec,))
+        source = build_input(sample, probe_text, "object")
+        try:
+            places = read_rendered(self._apply(source), source.slots)
+        except ChatError:
+            return False
+        return any(source.slots[place.slot].text == "look_up" for *_, place in places)
 
     @cached_property
     def _arguments_form(self) -> ArgumentsForm:
@@ -413,15 +432,18 @@ def _check_places(
     shown = {occurrence.slot for _, _, occurrence in places}
     for number, slot in enumerate(source.slots):
         if slot.is_required and number not in shown:
-            what = "a function"
+            what, hint = "a function", _TOOLS_HINT
             if slot.message >= 0:
-                role = conversation.messages[slot.message].role
-                what = f"the {role} message number {slot.message + 1}"
+                message = conversation.messages[slot.message]
+                what = f"the {message.role} message number {slot.message + 1}"
+                if slot.is_content or not message.trainable:
+                    hint = "Use another chat_template_path"
+                    hint += "" if slot.is_content else ", of a template with tool support"
             raise ChatError(
                 "CHT005",
                 f"the chat template does not show {slot.text[:40]!r} of {what}",
                 where=conversation.key,
-                hint="Use a chat template with tool support, or write functions as text",
+                hint=hint,
             )
 
 
@@ -446,22 +468,6 @@ def _coarse_shape(source: TemplateInput) -> str:
         for calls in [message.get("tool_calls", [])]
     ]
     return f"{' '.join(turns)} {bool(source.tools):d}"
-
-
-def _fold_system(conversation: Conversation) -> Conversation:
-    """Return the conversation with its system message in front of the first user message."""
-    system, *messages = conversation.messages
-    for index, message in enumerate(messages):
-        if message.role == "user":
-            folded = replace(message, content=f"{system.content}\n\n{message.content}")
-            return replace(
-                conversation, messages=(*messages[:index], folded, *messages[index + 1 :])
-            )
-    raise ChatError(
-        "CHT006",
-        "a system message without a user message, and a chat template without system messages",
-        where=conversation.key,
-    )
 
 
 def _cut(

@@ -125,6 +125,14 @@ def score_result_files(
     )
     missing = sum(score.num_missing for score in scores.values())
     _print_row({name: score.accuracy for name, score in scores.items()})
+    stdout.print(f"Results were read as {output_format}.")
+    with_calls = [score.num_with_calls for score in scores.values()]
+    counts = [count for count in with_calls if count is not None]
+    if counts and not any(counts):
+        stderr.print(
+            f"no result holds a call in the format {output_format}: is it the right --format?",
+            soft_wrap=True,
+        )
     if missing:
         stderr.print(f"{missing} rows have no result and count as wrong", soft_wrap=True)
 

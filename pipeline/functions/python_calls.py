@@ -184,7 +184,7 @@ def _render_call(call: FunctionCall) -> str:
         raise ParseError(
             "FUN406",
             f"{excerpt(call.name)} cannot be written as a Python call",
-            hint="Choose another dialect, e.g. json",
+            hint="Set another function_format, e.g. json, or leave the task out",
         )
     dump_json(call.arguments)
     plain = {key: value for key, value in call.arguments.items() if _is_python_name(key)}

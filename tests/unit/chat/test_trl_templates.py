@@ -213,6 +213,46 @@ def test_calls_are_learned_whole_and_results_not_at_all(path):
     assert '{"t": 3}' not in shown
 
 
+@pytest.mark.parametrize("has_system", [False, True])
+@pytest.mark.parametrize("path", accepting("text"), ids=lambda path: path.stem)
+def test_with_calls_as_text_functions_are_told_in_words_where_the_template_has_no_place(
+    path, has_system
+):
+    tokenizer = with_template(path)
+    system = (Message(role="system", content="Be brief."),) if has_system else ()
+    messages = (*system, user("Weather?"), answer('{"name": "get_weather", "arguments": {}}'))
+    conversation = Conversation(
+        key="t/train/0", task="t", messages=messages, tools=(WEATHER, BOOK), can_tell_tools=True
+    )
+    family = path.stem.removesuffix("_training")
+    if family == "muse_glimmer":
+        # It shows functions, but changes their names.
+        with pytest.raises(ChatError, match="CHT004"):
+            render_segments(conversation, tokenizer)
+        return
+    segments = render_segments(conversation, tokenizer)
+    whole = "".join(segment.text for segment in segments)
+    trained = "".join(segment.text for segment in segments if segment.trainable)
+    assert whole.count("Tells the weather.") == 1
+    assert "Tells the weather." not in trained
+    assert '{"name": "get_weather", "arguments": {}}' in trained
+    if family not in WITHOUT_FUNCTIONS:
+        assert whole in possible_texts(tokenizer, messages, (WEATHER, BOOK))
+        return
+    lines = [
+        json.dumps({"name": s.name, "description": s.description, "parameters": s.parameters})
+        for s in (WEATHER, BOOK)
+    ]
+    told = "\n".join(["These functions can be called, one per line:", *lines])
+    told = f"Be brief.\n\n{told}" if has_system else told
+    first = Message(role="system", content=told)
+    texts = possible_texts(tokenizer, [first, *messages[-2:]], ())
+    joined = user(f"{told}\n\nWeather?")
+    assert whole in (
+        texts if family != "gemma" else possible_texts(tokenizer, [joined, messages[-1]], ())
+    )
+
+
 MINIMAL = """{%- for m in messages %}
 {{- '<|im_start|>' + m.role + '\\n' + CONTENT + '<|im_end|>\\n' }}
 {%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
