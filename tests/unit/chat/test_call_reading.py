@@ -6,11 +6,32 @@ import copy
 
 import pytest
 
+from eval.backends.base import Request
+from eval.backends.prompting import PromptBuilder
 from pipeline.chat.call_reading import find_call_format
 from pipeline.errors import ChatError
+from pipeline.recipe import Recipe
+from pipeline.training.task_tokens import call_notes
+from pipeline.types import Conversation
 from tests.unit.chat.formats import CHATML, FORMATS
-from tests.unit.chat.test_trl_templates import accepting, with_template
+from tests.unit.chat.test_trl_templates import (
+    PLAIN,
+    WEATHER,
+    accepting,
+    answer,
+    user,
+    with_template,
+)
 
+CALLS_ASKED = Request(
+    kind="generate",
+    conversation=Conversation(
+        key="t/test/0",
+        task="t",
+        messages=(user("Weather?"), answer("", PLAIN)),
+        tools=(WEATHER,),
+    ),
+)
 FAMILIES = {
     "diffusion_gemma": "gemma",
     "gemma4": "gemma",
@@ -55,3 +76,17 @@ def test_calls_that_cannot_be_read_back_are_refused(old, new):
     with pytest.raises(ChatError) as caught:
         find_call_format(tokenizer)
     assert caught.value.code == "CHT013"
+    with pytest.raises(ChatError, match="CHT013"):
+        PromptBuilder(tokenizer, max_length=512).build([CALLS_ASKED], max_new_tokens=8)
+    recipe = Recipe(model_name_or_path="embedded", tasks=["snips/calls"], data_root="embedded")
+    [note] = call_notes(recipe, tokenizer)
+    assert "cannot be read back" in note
+    assert call_notes(recipe.model_copy(update={"function_format": "json"}), tokenizer) == []
+
+
+def test_what_can_be_read_is_neither_refused_nor_noted():
+    tokenizer = FORMATS["chatml"]()
+    [prompt] = PromptBuilder(tokenizer, max_length=512).build([CALLS_ASKED], max_new_tokens=8)
+    assert prompt.input_ids.size
+    recipe = Recipe(model_name_or_path="embedded", tasks=["snips/calls"], data_root="embedded")
+    assert call_notes(recipe, tokenizer) == []
