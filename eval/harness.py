@@ -114,9 +114,7 @@ def evaluate(
     started = time.monotonic()
     asking, progress = asking or Asking(), progress or SilentProgress()
     runners = _runners(tasks, max_rows=max_rows, asking=asking, seed=seed)
-    described = backend.describe()
-    for runner in runners:
-        runner.call_format = call_format(asking, described)
+    described = _describe(backend, runners, asking)
     how: dict[str, Json] = {"asking": asdict(asking), "seed": seed}
     fingerprints: Json = {runner.name: runner.fingerprint for runner in runners}
     _claim_folder(output_folder, {"backend": described, **how, "tasks": fingerprints})
@@ -180,6 +178,14 @@ def _runners(
         _TaskRunner(task, part, asking=asking, seed=seed)
         for task, part in zip(tasks, rows, strict=True)
     ]
+
+
+def _describe(backend: Backend, runners: Sequence[_TaskRunner], asking: Asking) -> dict[str, Json]:
+    """Return the backend's description, which also tells the runners how calls are read."""
+    described = backend.describe()
+    for runner in runners:
+        runner.call_format = call_format(asking, described)
+    return described
 
 
 def _answer_share(
