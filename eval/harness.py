@@ -19,12 +19,13 @@ from typing import cast
 
 import numpy as np
 
+from eval.answers import answer_type
 from eval.backends.base import Backend, Prompt
 from eval.environment import describe_environment
 from eval.journal import Journal
 from eval.metrics import Pairs, metrics_of
 from eval.metrics.metric import FloatArray
-from eval.parsers import parse_answer, with_scores
+from eval.parsers import ANY_FORMAT, parse_answer, with_scores
 from eval.progress import Progress, SilentProgress
 from eval.results import (
     RESULTS_NAME,
@@ -43,6 +44,7 @@ from eval.tasks import (
     EvalTask,
     answer_limit,
     build_requests,
+    call_format,
     check_tasks,
     data_sha256,
     find_clusters,
@@ -112,7 +114,7 @@ def evaluate(
     started = time.monotonic()
     asking, progress = asking or Asking(), progress or SilentProgress()
     runners = _runners(tasks, max_rows=max_rows, asking=asking, seed=seed)
-    described = backend.describe()
+    described = _describe(backend, runners, asking)
     how: dict[str, Json] = {"asking": asdict(asking), "seed": seed}
     fingerprints: Json = {runner.name: runner.fingerprint for runner in runners}
     _claim_folder(output_folder, {"backend": described, **how, "tasks": fingerprints})
@@ -178,6 +180,14 @@ def _runners(
     ]
 
 
+def _describe(backend: Backend, runners: Sequence[_TaskRunner], asking: Asking) -> dict[str, Json]:
+    """Return the backend's description, which also tells the runners how calls are read."""
+    described = backend.describe()
+    for runner in runners:
+        runner.call_format = call_format(asking, described)
+    return described
+
+
 def _answer_share(
     runners: Sequence[_TaskRunner],
     backend: Backend,
@@ -217,6 +227,8 @@ class _TaskRunner:
         self._metrics = metrics_of(task.spec)
         self._asking = asking
         self._clusters_N = find_clusters(rows)
+        self.call_format = ANY_FORMAT
+        """How answers to the benchmark of calls are read; known when the backend is."""
         self.samples: list[Sample] = []
 
     def prompts(self, backend: Backend) -> tuple[list[Prompt], int]:
@@ -280,7 +292,7 @@ class _TaskRunner:
         parsed = (
             ParseFailure(code=reason, excerpt="")
             if reason
-            else parse_answer(prediction.text, row, self._task.spec)
+            else parse_answer(prediction.text, row, self._task.spec, call_format=self.call_format)
         )
         failure = parsed if isinstance(parsed, ParseFailure) else None
         value: Json = None
@@ -332,6 +344,7 @@ class _TaskRunner:
         failures = [sample.score.failure for sample in self.samples]
         digest = hashlib.sha256("\n".join(prompt.sha256 for prompt in prompts).encode())
         kinds = Counter(prompt.request.kind for prompt in prompts)
+        is_benchmark = answer_type(spec) == "bfcl_calls"
         return TaskResult(
             spec=spec,
             split=task.split,
@@ -347,7 +360,11 @@ class _TaskRunner:
                 sample.prediction.finish_reason == "length" and not prompt.is_too_long
                 for sample, prompt in zip(self.samples, prompts, strict=True)
             ),
-            decoding={"requests": cast("Json", dict(kinds)), "max_new_tokens": limit},
+            decoding={
+                "requests": cast("Json", dict(kinds)),
+                "max_new_tokens": limit,
+                **({"calls_read_as": self.call_format} if is_benchmark else {}),
+            },
             prompts_sha256=digest.hexdigest(),
             data_sha256=self.fingerprint,
             seconds=seconds,

@@ -14,12 +14,13 @@ import numpy as np
 from eval.answers import answer_type
 from eval.backends.base import Request, RequestKind
 from eval.metrics import Pairs, metrics_of
+from eval.parsers import ANY_FORMAT
 from eval.statistics import Clusters
 from pipeline.errors import EvalError, PipelineError, PipelineErrors, did_you_mean, raise_all
 from pipeline.files import sha256_of_json
 from pipeline.functions.dialects import DIALECTS
 from pipeline.templates.answers import option_letter
-from pipeline.templates.styles import render_conversation
+from pipeline.templates.styles import parse_style, render_conversation
 from pipeline.types import Examples, Json, Split, TaskExample, TaskKind, TaskSpec
 
 RequestChoice = Literal["auto", "generate", "choices"]
@@ -77,6 +78,20 @@ class Asking:
     """Name in `pipeline.templates.styles.STYLES`."""
     function_format: str = CHAT_TEMPLATE
     """`chat_template`, or a name in `pipeline.functions.dialects.DIALECTS`."""
+
+
+def call_format(asking: Asking, described: Mapping[str, Json]) -> str:
+    """Return the format in which answers to the benchmark of calls are read, the same for all.
+
+    Args:
+        asking: The style and the recipe's format decide, where they say how calls are written.
+        described: The backend's description: `call_format` is what its chat template writes.
+    """
+    if parse_style(asking.style)[0] == "bfcl_prompting":
+        return "python_call"
+    if asking.function_format != CHAT_TEMPLATE:
+        return asking.function_format
+    return str(described.get("call_format") or ANY_FORMAT)
 
 
 def check_tasks(tasks: Sequence[EvalTask]) -> None:

@@ -161,6 +161,8 @@ class Conversation:
     task: str
     messages: tuple[Message, ...]
     tools: tuple[FunctionSpec, ...] = ()
+    can_tell_tools: bool = False
+    """Whether `tools` stand in the text where the chat template has no place for them."""
     context_side: ContextSide = "right"
     """Where context goes first when the conversation is too long."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.backends.base import Prompt, Request
+from pipeline.chat.call_reading import find_call_format
 from pipeline.chat.encode import encode_conversations
 from pipeline.chat.tokenise import ExampleTooLong, choice_ids, prompt_ids_many
 from pipeline.errors import EvalError
@@ -47,9 +48,12 @@ class PromptBuilder:
         """Return the prompts in the order of the requests.
 
         Raises:
-            ChatError: The chat template cannot show a conversation.
+            ChatError: The chat template cannot show a conversation, or writes calls, which are
+                asked for, in a format that cannot be read (CHT013).
             EvalError: The template gives a prompt without tokens (EVL030).
         """
+        if any(request.conversation.messages[-1].tool_calls for request in requests):
+            find_call_format(self._tokenizer)
         # A long limit must not starve the prompt; answers rarely need it.
         budget = max(self._max_length - max_new_tokens, self._max_length // 2)
         prompts: list[Prompt] = []

@@ -18,9 +18,11 @@ from eval.backends.decoding import choice_log_likelihoods, greedy_answers
 from eval.backends.fingerprint import weights_sha256
 from eval.backends.key_values import can_join
 from eval.backends.prompting import PromptBuilder
+from pipeline.chat.call_reading import find_call_format
 from pipeline.chat.extension import plain_labels
+from pipeline.chat.render import renderer_for
 from pipeline.chat.tokenise import stop_token_ids
-from pipeline.errors import EvalError
+from pipeline.errors import ChatError, EvalError
 from pipeline.types import Json, Prediction
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class TransformersBackend:
         return self._model
 
     def describe(self) -> dict[str, Json]:
-        """Return names, size, number format, device, limits and the weights' fingerprint."""
+        """Return names, size, formats of numbers and calls, device, limits and a fingerprint."""
         parameters = list(self._model.parameters())
         return {
             "backend": "transformers",
@@ -100,6 +102,7 @@ class TransformersBackend:
             "max_batch_tokens": self._max_batch_tokens,
             "stop_token_ids": [*sorted(self._stop_ids)],
             "weights_sha256": weights_sha256(self._model),
+            "call_format": self._call_format(),
             **({"transductive": True} if self._is_transductive else {}),
         }
 
@@ -180,11 +183,20 @@ class TransformersBackend:
 
         return self._run(answer, batch)
 
+    def _call_format(self) -> str | None:
+        """Return the format of calls in the chat template, `None` where it has none."""
+        try:
+            return find_call_format(self._tokenizer)
+        except ChatError:
+            return None
+
     def _decode(self, ids: Sequence[int]) -> str:
         text = self._tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
-        return plain_labels(str(text), self._tokenizer)
+        # What the template has in front of every answer is no part of any.
+        answer = str(text).removeprefix(renderer_for(self._tokenizer).answer_header)
+        return plain_labels(answer, self._tokenizer)
 
     def _run(
         self, answer: Callable[[Sequence[Prompt]], list[Prediction]], batch: Sequence[Prompt]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from eval.bfcl.categories import CATEGORIES, SCORED_CATEGORIES, find_category
+from eval.bfcl.categories import CATEGORIES, SCORED_CATEGORIES, Language, find_category
 from eval.bfcl.data import BfclData
+from eval.bfcl.decode import DecodeError, decode_output, is_call_list
 from eval.bfcl.verdicts import check_answer
 from pipeline.errors import EvalError
 from pipeline.files import open_atomic
@@ -34,6 +35,8 @@ class CategoryScore:
     num_correct: int
     num_missing: int
     """Rows without a result; they count as wrong."""
+    num_with_calls: int | None = None
+    """Rows whose result holds calls in the format; `None` where that is not counted."""
 
     @property
     def accuracy(self) -> float:
@@ -182,7 +185,8 @@ def score_results(
     scores = {}
     for category, by_id in results.items():
         entries = data.entries(category)
-        num_correct = 0
+        language = find_category(category).language
+        num_correct = num_with_calls = 0
         for row_id, text in by_id.items():
             entry = data.entry(category, row_id)
             is_right, _ = check_answer(
@@ -194,10 +198,27 @@ def score_results(
                 underscore_to_dot=underscore_to_dot,
             )
             num_correct += is_right
+            num_with_calls += has_calls(text, output_format, language)
         scores[category] = CategoryScore(
-            num_rows=len(entries), num_correct=num_correct, num_missing=len(entries) - len(by_id)
+            num_rows=len(entries),
+            num_correct=num_correct,
+            num_missing=len(entries) - len(by_id),
+            num_with_calls=num_with_calls,
         )
     return scores
+
+
+def has_calls(text: str, output_format: str, language: Language = "python") -> bool:
+    """Return whether the official handler of a format finds calls in a text.
+
+    Raises:
+        EvalError: `BFC103`, unknown format.
+    """
+    try:
+        decoded = decode_output(text, output_format, language)
+    except DecodeError:
+        return False
+    return is_call_list(decoded) and len(decoded) > 0
 
 
 def _read_texts(path: Path) -> Iterable[tuple[str, str]]:
@@ -218,11 +239,24 @@ def _read_turns(path: Path) -> Iterable[tuple[str, list[list[str]]]]:
 
 
 def _read_rows(path: Path) -> Iterable[tuple[str, str, Any]]:
-    """Yield `file:line`, id and result."""
+    """Yield `file:line`, id and result.
+
+    Raises:
+        EvalError: `BFC110`, a malformed line, or an id that stood before.
+    """
+    lines: dict[str, int] = {}
     for number, row in enumerate(_read_lines(path), start=1):
         place = f"{path}:{number}"
         if not isinstance(row.get("id"), str) or "result" not in row:
             raise EvalError("BFC110", "a row needs the text id, and result", where=place)
+        first = lines.setdefault(str(row["id"]), number)
+        if first != number:
+            raise EvalError(
+                "BFC110",
+                f"a second result of {row['id']!r}, which line {first} has already",
+                where=place,
+                hint="Keep one line per id",
+            )
         yield place, str(row["id"]), row["result"]
 
 

@@ -155,6 +155,8 @@ def _facts(details: TaskDetails) -> Html:
         ("Data", column.data_sha256[:12]),
         ("Prompts", str(entry["prompts_sha256"])[:12]),
     ]
+    if "calls_read_as" in entry["decoding"]:
+        facts.append(("Calls read as", str(entry["decoding"]["calls_read_as"])))
     if details.runs:
         facts += _other_metrics(details.runs[-1], column)
     pairs = [part for name, value in facts for part in (element("dt", name), element("dd", value))]

@@ -1,5 +1,6 @@
 """Parsers: text of a model in, a value or a typed failure out; nothing is executed."""
 
 from eval.parsers.parse import parse_answer, with_scores
+from eval.parsers.values import ANY_FORMAT
 
-__all__ = ["parse_answer", "with_scores"]
+__all__ = ["ANY_FORMAT", "parse_answer", "with_scores"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from eval.parsers.failure import failure, without_period
@@ -12,6 +13,9 @@ from pipeline.functions.dialects import parse_calls
 from pipeline.functions.json_text import load_json
 from pipeline.templates.answers import EMPTY_ANSWER
 from pipeline.types import Json, ParseFailure, TaskSpec
+
+ANY_FORMAT = "any"
+"""Call format of the benchmark that reads each answer by its own signs: the most lenient."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{1,30})?|\.\d{1,30})")
 
@@ -69,13 +73,17 @@ def parse_arguments(text: str) -> Json | ParseFailure:
     return failure("not_an_object", text)
 
 
-def parse_call_list(text: str) -> Json | ParseFailure:
+def parse_call_list(text: str, functions: Sequence[Mapping[str, Json]] = ()) -> Json | ParseFailure:
     """Return the calls of the answer in any dialect; prose without a call gives an empty list.
+
+    Args:
+        text: The answer.
+        functions: What the row was shown.
 
     Failures: `malformed_calls`.
     """
     try:
-        return cast("Json", calls_to_json(parse_calls(text)))
+        return cast("Json", calls_to_json(parse_calls(text, functions=functions)))
     except ParseError:
         return failure("malformed_calls", text)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from jinja2.exceptions import TemplateError
 
+from pipeline.chat.folding import fold_system, fold_tools
 from pipeline.chat.slots import (
     SINGLE_ESCAPES,
     ArgumentsForm,
@@ -26,6 +27,7 @@ from pipeline.chat.slots import (
     Place,
     Slot,
     TemplateInput,
+    Wrap,
     build_input,
     probe_text,
     read_rendered,
@@ -33,7 +35,7 @@ from pipeline.chat.slots import (
 )
 from pipeline.chat.vocabulary import encoder_for
 from pipeline.errors import ChatError
-from pipeline.types import Conversation, FunctionCall, Json, Message
+from pipeline.types import Conversation, FunctionCall, FunctionSpec, Json, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,6 +46,10 @@ _TEMPLATE_SETTINGS: dict[str, Json] = {
 }
 _TEMPLATE_FAILURES = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
 _MAX_CACHED_SHAPES = 4096
+_TOOLS_HINT = (
+    "Use a chat template with tool support, or set function_format in the recipe, e.g. to json, "
+    "which writes functions and calls as text"
+)
 _SAMPLE = Conversation(
     key="sample/train/0",
     task="sample",
@@ -130,11 +136,13 @@ class ChatRenderer:
                 in a way that cannot be repeated.
         """
         _check_roles(conversation)
+        if conversation.tools and conversation.can_tell_tools and not self._shows_tools:
+            conversation = fold_tools(conversation)
         if conversation.messages[0].role == "system" and not self._accepts_system:
-            conversation = _fold_system(conversation)
+            conversation = fold_system(conversation)
         source: TemplateInput | None = None
         if _has_functions(conversation):
-            source = build_input(conversation, probe_text, self._arguments_form)
+            source = self._input(conversation, probe_text)
             flags = [message.trainable for message in conversation.messages]
             key = json.dumps([flags, source.messages, source.tools])
             texts = [slot.text for slot in source.slots]
@@ -142,7 +150,7 @@ class ChatRenderer:
             key, texts = _plain_shape(conversation)
         skeleton = self._skeletons.get(key)
         if skeleton is None:
-            source = source or build_input(conversation, probe_text, "object")
+            source = source or self._input(conversation, probe_text)
             skeleton = self._build(conversation, source)
             if len(self._skeletons) >= _MAX_CACHED_SHAPES:
                 self._skeletons.clear()
@@ -160,6 +168,13 @@ class ChatRenderer:
         return tail.rstrip() if end is None else tail[:end]
 
     @cached_property
+    def answer_header(self) -> str:
+        """Template text that the model writes in front of every answer in words; mostly none."""
+        skeleton, _ = self.outline(_SAMPLE)
+        answer = skeleton.pieces[skeleton.num_prompt_pieces :]
+        return "".join(piece.text for piece in takewhile(lambda p: p.occurrence is None, answer))
+
+    @cached_property
     def _accepts_system(self) -> bool:
         system = Message(role="system", content="Be brief.")
         sample = replace(_SAMPLE, messages=(system, *_SAMPLE.messages))
@@ -168,6 +183,18 @@ class ChatRenderer:
         except ChatError:
             return False
         return True
+
+    @cached_property
+    def _shows_tools(self) -> bool:
+        parameters: dict[str, Json] = {"type": "object", "properties": {}}
+        spec = FunctionSpec(name="look_up", description="Looks up.", parameters=parameters)
+        sample = replace(_SAMPLE, tools=(spec,))
+        source = build_input(sample, probe_text, "object")
+        try:
+            places = read_rendered(self._apply(source), source.slots)
+        except ChatError:
+            return False
+        return any(source.slots[place.slot].text == "look_up" for *_, place in places)
 
     @cached_property
     def _arguments_form(self) -> ArgumentsForm:
@@ -187,8 +214,32 @@ class ChatRenderer:
                 return form
         return "object"
 
-    def _form_for(self, conversation: Conversation) -> ArgumentsForm:
-        return self._arguments_form if _has_functions(conversation) else "object"
+    @cached_property
+    def _keeps_order(self) -> bool:
+        """Whether the arguments of a call are shown in the order in which they are given."""
+        call = FunctionCall(name="look_up", arguments={"zone": 1, "area": 2})
+        answer = Message(role="assistant", tool_calls=(call,), trainable=True)
+        sample = replace(_SAMPLE, messages=(_SAMPLE.messages[0], answer))
+
+        def descending(slot: int, _is_content: bool, _rank: str) -> str:
+            return f"{'zyxw'[slot]} text"
+
+        source = build_input(sample, descending, self._arguments_form)
+        try:
+            rendered = self._apply(source)
+        except ChatError:
+            return True
+        zone, area = (
+            rendered.rfind(descending(number, False, ""))
+            for number, slot in enumerate(source.slots)
+            if slot.text in call.arguments
+        )
+        return zone <= area
+
+    def _input(self, conversation: Conversation, wrap: Wrap) -> TemplateInput:
+        if not _has_functions(conversation):
+            return build_input(conversation, wrap, "object")
+        return build_input(conversation, wrap, self._arguments_form, keeps_order=self._keeps_order)
 
     def _apply(
         self,
@@ -238,7 +289,7 @@ class ChatRenderer:
     ) -> tuple[int, int]:
         """Return where the answer of message `index` starts, and where its turn has ended."""
         mine = [place for place in places if source.slots[place[2].slot].message == index]
-        first, last = mine[0][0], mine[-1][1]
+        first = mine[0][0]
         coarse = f"{index} {_coarse_shape(source)}"
         header = self._answer_headers.get(coarse)
         if header is None or not rendered[:first].endswith(header):
@@ -246,11 +297,18 @@ class ChatRenderer:
             self._answer_headers[coarse] = header
         start = first - len(header)
         marker = self.end_of_turn
-        end = rendered.find(marker, first) if marker else -1
+        later = [at for at, _, place in places if source.slots[place.slot].message > index]
+        end = rendered.find(marker, first, min(later, default=None)) if marker else -1
         if end >= 0:
             return start, end + len(marker)
         is_last = index == len(source.messages) - 1
-        return start, len(rendered.rstrip()) if is_last and marker else last
+        shown = rendered if is_last else self._apply(source, num_messages=index + 1)
+        if rendered.startswith(shown):
+            # What a template writes behind the last text of a call belongs to the answer; the turn
+            # of a result, which may tell the name of the function again, does not.
+            inside = (end for _, end, _ in mine if end <= len(shown))
+            return start, max(len(shown.rstrip()), *inside)
+        return start, mine[-1][1]
 
     def _answer_header(self, source: TemplateInput, index: int, before: str) -> str:
         """Return the end of `before` that the model writes itself.
@@ -293,11 +351,11 @@ class ChatRenderer:
 
     def _verify(self, conversation: Conversation, skeleton: Skeleton) -> None:
         """Check once per kind of conversation that filling equals rendering ordinary text."""
-        source = build_input(conversation, sample_text, self._form_for(conversation))
+        source = self._input(conversation, sample_text)
         coarse = _coarse_shape(source)
         if coarse in self._verified:
             return
-        texts = [sample_text(i, True) for i in range(len(source.slots))]
+        texts = [sample_text(i, True, slot.rank) for i, slot in enumerate(source.slots)]
         filled = "".join(segment.text for segment in skeleton.fill(texts))
         if filled != self._apply(source):
             raise ChatError(
@@ -374,15 +432,18 @@ def _check_places(
     shown = {occurrence.slot for _, _, occurrence in places}
     for number, slot in enumerate(source.slots):
         if slot.is_required and number not in shown:
-            what = "a function"
+            what, hint = "a function", _TOOLS_HINT
             if slot.message >= 0:
-                role = conversation.messages[slot.message].role
-                what = f"the {role} message number {slot.message + 1}"
+                message = conversation.messages[slot.message]
+                what = f"the {message.role} message number {slot.message + 1}"
+                if slot.is_content or not message.trainable:
+                    hint = "Use another chat_template_path"
+                    hint += "" if slot.is_content else ", of a template with tool support"
             raise ChatError(
                 "CHT005",
                 f"the chat template does not show {slot.text[:40]!r} of {what}",
                 where=conversation.key,
-                hint="Use a chat template with tool support, or write functions as text",
+                hint=hint,
             )
 
 
@@ -407,22 +468,6 @@ def _coarse_shape(source: TemplateInput) -> str:
         for calls in [message.get("tool_calls", [])]
     ]
     return f"{' '.join(turns)} {bool(source.tools):d}"
-
-
-def _fold_system(conversation: Conversation) -> Conversation:
-    """Return the conversation with its system message in front of the first user message."""
-    system, *messages = conversation.messages
-    for index, message in enumerate(messages):
-        if message.role == "user":
-            folded = replace(message, content=f"{system.content}\n\n{message.content}")
-            return replace(
-                conversation, messages=(*messages[:index], folded, *messages[index + 1 :])
-            )
-    raise ChatError(
-        "CHT006",
-        "a system message without a user message, and a chat template without system messages",
-        where=conversation.key,
-    )
 
 
 def _cut(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Literal, cast
 
 from pipeline.types import Conversation, FunctionCall, Json, Message
 
-Wrap = Callable[[int, bool], str]
-"""Text that stands for slot number i; the flag tells whether it is the content of a message."""
+Wrap = Callable[[int, bool, str], str]
+"""Text that stands for slot number i; the flag tells whether it is the content of a message, and
+the digits, where there are any, how it is sorted among the keys."""
 
 ArgumentsForm = Literal["object", "text"]
 """Whether a template is given the arguments of a call as a mapping or as JSON text."""
@@ -36,8 +37,11 @@ _TYPE_NAMES = frozenset(
 _PROPERTY_MAPS = frozenset(("properties", "$defs", "definitions"))
 
 _MARK = "qz7f3k9w"
-_LEFT_PAD, _RIGHT_PAD = "\n\t", "\t\n"
-_PROBE = "\"\\\n<é&'"
+# So many line breaks no template writes beside a content: what is left of them tells whether they
+# were taken off, also where the template puts a few of its own in their place.
+_BREAKS = "\n" * 8
+_LEFT_PAD, _RIGHT_PAD = f"{_BREAKS}\t", f"\t{_BREAKS}"
+_PROBE = "\"\\\n\t<é&'"
 
 
 def _raw(text: str) -> str:
@@ -56,10 +60,18 @@ def _json_twice(text: str) -> str:
     return _json(_json(text))
 
 
+def _single_quoted(text: str) -> str:
+    for sign, written in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(sign, written)
+    return text
+
+
 Escape = Callable[[str], str]
-_ESCAPES: tuple[Escape, ...] = (_raw, _json, _json_ascii, _json_twice)
+_ESCAPES: tuple[Escape, ...] = (_raw, _json, _json_ascii, _json_twice, _single_quoted)
 _ESCAPES_BY_PROBE: dict[str, Escape] = {escape(_PROBE): escape for escape in _ESCAPES}
-SINGLE_ESCAPES: frozenset[Escape] = frozenset((_raw, _json, _json_ascii))
+# As Python shows a text within a list: the quotes depend on the text, so they are its own.
+_ESCAPES_BY_PROBE[repr(_PROBE)[1:-1]] = repr
+SINGLE_ESCAPES: frozenset[Escape] = frozenset((_raw, _json, _json_ascii, _single_quoted, repr))
 """Ways to write an argument of a call that a parser reads back as it was."""
 
 
@@ -70,7 +82,7 @@ def _pads(whole: str) -> str:
 
 
 SLOT_PATTERN = re.compile(
-    rf"(?P<left>{_pads(_LEFT_PAD)})?{_MARK}a(?P<slot>\d+)x(?P<probe>.*?){_MARK}b"
+    rf"(?P<left>{_pads(_LEFT_PAD)})?{_MARK}\d*a(?P<slot>\d+)x(?P<probe>.*?){_MARK}b"
     rf"(?P<right>{_pads(_RIGHT_PAD)})?",
     re.DOTALL,
 )
@@ -87,6 +99,8 @@ class Slot:
     """Whether a template that leaves it out loses something the model must see."""
     is_content: bool
     """Whether it is the content of a message, not a part of a function or call."""
+    rank: str = ""
+    """Digits that sort like the text does among the keys, for templates that sort keys."""
 
 
 @dataclass(slots=True)
@@ -102,6 +116,7 @@ class TemplateInput:
 class _Builder:
     wrap: Wrap
     form: ArgumentsForm
+    ranks: Mapping[str, str]
     slots: list[Slot] = field(default_factory=list)
     known: dict[tuple[int, str], str] = field(default_factory=dict)
     num_calls: int = 0
@@ -112,12 +127,13 @@ class _Builder:
         """Return the placeholder of a text; equal texts of one message share it."""
         found = self.known.get((message, text))
         if found is None:
-            found = self.known[message, text] = self.wrap(len(self.slots), False)
-            self.slots.append(Slot(text, message, is_required, is_content=False))
+            rank = self.ranks.get(text, "")
+            found = self.known[message, text] = self.wrap(len(self.slots), False, rank)
+            self.slots.append(Slot(text, message, is_required, is_content=False, rank=rank))
         return found
 
     def add_content(self, text: str, message: int) -> str:
-        placeholder = self.wrap(len(self.slots), True)
+        placeholder = self.wrap(len(self.slots), True, "")
         self.slots.append(Slot(text, message, is_required=True, is_content=True))
         return placeholder
 
@@ -182,9 +198,19 @@ class _Builder:
         return built
 
 
-def build_input(conversation: Conversation, wrap: Wrap, form: ArgumentsForm) -> TemplateInput:
-    """Return the template input of a conversation, with `wrap(i, ...)` in place of text i."""
-    builder = _Builder(wrap, form)
+def build_input(
+    conversation: Conversation, wrap: Wrap, form: ArgumentsForm, *, keeps_order: bool = True
+) -> TemplateInput:
+    """Return the template input of a conversation, with `wrap(i, ...)` in place of text i.
+
+    Args:
+        conversation: What to show.
+        wrap: Gives the placeholders.
+        form: Of the arguments of calls.
+        keeps_order: Whether the template shows the keys of mappings as they come. If not, their
+            placeholders are sorted as they are.
+    """
+    builder = _Builder(wrap, form, {} if keeps_order else _key_ranks(conversation))
     tools: list[dict[str, Json]] = []
     for spec in conversation.tools:
         function: dict[str, Json] = {"name": builder.add(spec.name, -1)}
@@ -195,15 +221,35 @@ def build_input(conversation: Conversation, wrap: Wrap, form: ArgumentsForm) -> 
     return TemplateInput(messages, tools or None, builder.slots)
 
 
-def probe_text(slot: int, is_content: bool) -> str:
+def _key_ranks(conversation: Conversation) -> dict[str, str]:
+    """Return digits for every key of functions and calls, in the order of Jinja's `dictsort`."""
+    keys: set[str] = set()
+
+    def collect(value: Json) -> None:
+        if isinstance(value, dict):
+            keys.update(value)
+        if isinstance(value, dict | list):
+            for member in value.values() if isinstance(value, dict) else value:
+                collect(member)
+
+    for spec in conversation.tools:
+        collect(cast("Json", spec.parameters))
+    for message in conversation.messages:
+        for call in message.tool_calls:
+            collect(cast("Json", call.arguments))
+    ordered = sorted(keys, key=lambda key: (key.lower(), key))
+    return {key: f"{rank:06d}" for rank, key in enumerate(ordered)}
+
+
+def probe_text(slot: int, is_content: bool, rank: str = "") -> str:
     """Return the placeholder of a slot: blanks to be trimmed around text to be escaped."""
-    marked = f"{_MARK}a{slot}x{_PROBE}{_MARK}b"
+    marked = f"{_MARK}{rank}a{slot}x{_PROBE}{_MARK}b"
     return f"{_LEFT_PAD}{marked}{_RIGHT_PAD}" if is_content else marked
 
 
-def sample_text(slot: int, _is_content: bool) -> str:
+def sample_text(slot: int, _is_content: bool, rank: str = "") -> str:
     """Return an ordinary text, different for every slot."""
-    return f"Sample text {slot}."
+    return f"{rank}Sample text {slot}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +283,8 @@ def read_rendered(rendered: str, slots: Sequence[Slot]) -> list[Place]:
     for match in SLOT_PATTERN.finditer(rendered):
         slot = int(match["slot"])
         escape = _ESCAPES_BY_PROBE.get(match["probe"])
+        if escape is repr and (slots[slot].is_content or rendered[match.start() - 1] != "'"):
+            escape = None
         if slots[slot].is_content:
             strips = {None: None, (escape or _raw)("\t"): "\n"}
             left = "" if match["left"] == (escape or _raw)(_LEFT_PAD) else strips[match["left"]]
@@ -245,5 +293,7 @@ def read_rendered(rendered: str, slots: Sequence[Slot]) -> list[Place]:
         else:
             start, end = match.start() + len(match["left"] or ""), match.end()
             end -= len(match["right"] or "")
+            if escape is repr:
+                start, end = start - 1, end + 1
             found.append((start, end, Occurrence(slot, "", "", escape)))
     return found

@@ -125,6 +125,14 @@ def score_result_files(
     )
     missing = sum(score.num_missing for score in scores.values())
     _print_row({name: score.accuracy for name, score in scores.items()})
+    stdout.print(f"Results were read as {output_format}.")
+    with_calls = [score.num_with_calls for score in scores.values()]
+    counts = [count for count in with_calls if count is not None]
+    if counts and not any(counts):
+        stderr.print(
+            f"no result holds a call in the format {output_format}: is it the right --format?",
+            soft_wrap=True,
+        )
     if missing:
         stderr.print(f"{missing} rows have no result and count as wrong", soft_wrap=True)
 
@@ -332,6 +340,10 @@ def print_benchmark_row(folder: Path) -> None:
             name: task["metrics"][task["headline"]]["value"] for name, task in rows.items()
         }
         _print_row(accuracies, {name: task["num_rows"] for name, task in rows.items()})
+        formats = {task.get("decoding", {}).get("calls_read_as", "any") for task in rows.values()}
+        stdout.print(f"Answers were read as {', '.join(sorted(formats))}.")
+        if "any" in formats:
+            stdout.print("That is each by its own signs, which no official handler does.")
 
 
 def _print_row(accuracies: Mapping[str, float], num_rows: Mapping[str, int] | None = None) -> None:

@@ -13,10 +13,11 @@ from typing import cast
 
 from pipeline.errors import ParseError
 from pipeline.functions.calls import calls_from_json
-from pipeline.functions.dialects import parse_calls
+from pipeline.functions.dialects import parse_calls, without_thinking
 from pipeline.functions.json_text import MAX_DEPTH, excerpt, load_json, load_json_prefix
 from pipeline.functions.python_calls import parse_python_calls
 from pipeline.functions.specs import specs_from_json
+from pipeline.functions.template_calls import BLOCK_OPEN, detect_form, tool_call_blocks
 from pipeline.types import FunctionCall, FunctionSpec, Json
 
 MAX_CHARACTERS = 1 << 20
@@ -33,7 +34,6 @@ _SPACED_START = re.compile(r"\[[^\[\](){}\"'=,\n]{1,200}\(")
 _STRING_OR_SIGN = re.compile(
     r""""[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'\\]*+(?:\\.[^'\\]*+)*+'|[\[\](){},]""", re.DOTALL
 )
-_TAGGED_CALLS = re.compile(r"<tool_call>([^<]*)</tool_call>")
 
 
 def specs_in_text(text: str) -> list[FunctionSpec]:
@@ -76,8 +76,8 @@ def calls_in_text(text: str) -> list[FunctionCall]:
         ParseError: The calls cannot be read.
     """
     _check_length(text)
-    blocks = _TAGGED_CALLS.findall(text)
-    if blocks:
+    if BLOCK_OPEN in text and detect_form(text) is None:
+        blocks = tool_call_blocks(without_thinking(text))
         lines = [line for block in blocks for line in block.splitlines() if line.strip()]
         return calls_from_json([load_json(line, max_bytes=None) for line in lines])
     if _SPACED_START.match(text.strip()):

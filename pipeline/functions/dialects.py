@@ -14,17 +14,32 @@ from pipeline.errors import ParseError, did_you_mean
 from pipeline.functions.calls import call_from_json, call_to_json, calls_from_json, calls_to_json
 from pipeline.functions.json_text import check_text, dump_json, excerpt, load_json, load_json_prefix
 from pipeline.functions.python_calls import parse_python_calls, render_python_calls
+from pipeline.functions.template_calls import (
+    BLOCK_CLOSE,
+    BLOCK_OPEN,
+    FORMS,
+    Functions,
+    detect_form,
+    tool_call_blocks,
+)
 from pipeline.types import FunctionCall, Json
 
 NO_FUNCTION = "no_function"
 """Name that Granite calls to say that no function fits."""
 
-_HERMES_OPEN, _HERMES_CLOSE = "<tool_call>", "</tool_call>"
+NO_CALL = "None"
+"""What stands for no call where a format has no sign of its own: the empty answer of all tasks."""
+
 _GRANITE_OPEN = "<function_call>"
 _END_OF_TEXT = "<|endoftext|>"
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_THINKING_OPEN, _THINKING_CLOSE = "<think>", "</think>"
 _FENCE = re.compile(r"\A```(?:json)?\s*\n?(.*?)\s*```\Z", re.DOTALL)
-_PYTHON_START = re.compile(r"\A\[?\s*(?:[A-Za-z_]\w*\s*:=\s*)?[A-Za-z_][\w.]*\s*\(")
+_JSON_START = re.compile(r'\A(?:\[\s*[\[{\]"]|\{\s*["}])')
+# A blank before the bracket is usual in prose, so there an argument must have its name.
+_PYTHON_START = re.compile(
+    r"\A\[?\s*(?:[A-Za-z_]\w*\s*:=\s*)?[A-Za-z_][\w.]*"
+    r"(?:\(|\s+\(\s*(?:\)|\*\*\s*\{|[A-Za-z_]\w*\s*=(?!=)))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +54,38 @@ class Dialect:
     """Text to calls; raises `ParseError`."""
 
 
-def parse_calls(text: str, dialect: str = "auto") -> list[FunctionCall]:
+def without_thinking(text: str) -> str:
+    """Return an answer without a first part of thinking.
+
+    Its start may be missing, as some chat templates open it at the end of the prompt; a line then
+    ends before or after its end, which tells it from an argument that holds the tag.
+    """
+    before, closing, answer = text.partition(_THINKING_CLOSE)
+    if closing and before.lstrip().startswith(_THINKING_OPEN):
+        return answer
+    ends_line = before.endswith("\n") or answer[:1] in {"", "\n"}
+    return answer if closing and ends_line and _THINKING_OPEN not in before else text
+
+
+def parse_calls(
+    text: str, dialect: str = "auto", *, functions: Functions = ()
+) -> list[FunctionCall]:
     """Read the calls in a model's answer.
 
     Args:
         text: The answer.
-        dialect: A name in `DIALECTS`, or `auto`: see `detect_dialect`. With `auto`, text in
-            no dialect is an answer without calls.
+        dialect: A name in `DIALECTS` or `FORMS`, or `auto`: see `detect_dialect`. With `auto`,
+            text in no dialect is an answer without calls.
+        functions: What the model was shown; forms without quotes tell a text from a number by it.
 
     Raises:
         ParseError: `FUN401` unknown dialect, else why the text is malformed.
     """
     if dialect == "auto":
         found = detect_dialect(text)
-        return DIALECTS[found].parse(text) if found is not None else []
+        return [] if found is None else parse_calls(text, found, functions=functions)
+    if dialect in FORMS:
+        return FORMS[dialect](without_thinking(text), functions)
     if dialect not in DIALECTS:
         raise ParseError(
             "FUN401",
@@ -65,19 +98,25 @@ def parse_calls(text: str, dialect: str = "auto") -> list[FunctionCall]:
 def detect_dialect(text: str) -> str | None:
     """Return the dialect that the signs of `text` point to, or `None` for plain prose.
 
-    The order is fixed: a `<tool_call>` tag is `hermes`; a `<function_call>` tag is `granite`;
-    a start like `f(` or `[f(` is `python`; a fence around JSON is `xlam`; a start with `[` or
-    `{` is `json`. Nothing is tried and taken back.
+    The order is fixed: a start like `f(` or `[f(` is `python`; a fence around JSON is `xlam`; a
+    start like `[{` or `{"` is `json`, whatever tags stand in its texts; the tags of a form of
+    `template_calls`; a `<tool_call>` tag is `hermes`; a `<function_call>` tag is `granite`; another
+    start with `[` or `{` is `json`. Nothing is tried and taken back.
     """
-    if _HERMES_OPEN in text:
-        return "hermes"
-    if _GRANITE_OPEN in text:
-        return "granite"
     stripped = text.strip()
     if _PYTHON_START.match(stripped):
         return "python"
     if _FENCE.match(stripped):
         return "xlam"
+    if _JSON_START.match(stripped):
+        return "json"
+    form = detect_form(text)
+    if form is not None:
+        return form
+    if BLOCK_OPEN in text:
+        return "hermes"
+    if _GRANITE_OPEN in text:
+        return "granite"
     return "json" if stripped.startswith(("[", "{")) else None
 
 
@@ -106,25 +145,17 @@ def parse_json(text: str) -> list[FunctionCall]:
 
 
 def render_hermes(calls: Sequence[FunctionCall]) -> str:
-    """Return one `<tool_call>` block per call, or nothing."""
-    return "\n".join(
-        f"{_HERMES_OPEN}\n{_escape_tags(dump_json(call_to_json(call)))}\n{_HERMES_CLOSE}"
+    """Return one `<tool_call>` block per call, or a word that says that there is none."""
+    blocks = "\n".join(
+        f"{BLOCK_OPEN}\n{_escape_tags(dump_json(call_to_json(call)))}\n{BLOCK_CLOSE}"
         for call in calls
     )
+    return blocks or NO_CALL
 
 
 def parse_hermes(text: str) -> list[FunctionCall]:
     """Read every `<tool_call>` block; prose around them and a first `<think>` part are allowed."""
-    rest = _THINKING.sub("", check_text(text))
-    items: list[Json] = []
-    while _HERMES_OPEN in rest or _HERMES_CLOSE in rest:
-        before, _, opened = rest.partition(_HERMES_OPEN)
-        body, closing, rest = opened.partition(_HERMES_CLOSE)
-        if _HERMES_CLOSE in before or not closing or _HERMES_OPEN in body:
-            raise ParseError(
-                "FUN402", f"{_HERMES_OPEN} without its end: {excerpt(opened or before)}"
-            )
-        items.append(load_json(body))
+    items = [load_json(body) for body in tool_call_blocks(without_thinking(check_text(text)))]
     return calls_from_json([_only_object(item) for item in items])
 
 
@@ -149,13 +180,14 @@ def render_xlam(calls: Sequence[FunctionCall]) -> str:
 
 
 def parse_xlam(text: str) -> list[FunctionCall]:
-    """Read one JSON list, with or without a fence; text without brackets holds no call."""
+    """Read one JSON list or object, with or without a fence; without brackets there is no call."""
     stripped = check_text(text)
     fenced = _FENCE.match(stripped)
     body = fenced.group(1) if fenced else stripped
     if not re.search(r"[\[{]", body):
         return []
-    value = load_json(body)
+    read = load_json(body)
+    value = [read] if isinstance(read, dict) else read
     if not isinstance(value, list):
         raise ParseError("FUN301", f"the calls must be a JSON list: {excerpt(body)}")
     return calls_from_json([_only_object(item) for item in value])

@@ -11,7 +11,7 @@ import ast
 import keyword
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ParseError
 from pipeline.functions.json_text import (
@@ -25,6 +25,8 @@ from pipeline.functions.json_text import (
 from pipeline.functions.references import check_references
 from pipeline.types import FunctionCall, Json
 
+_JSON_CONSTANTS: dict[str, Json] = {"true": True, "false": False, "null": None}
+
 
 def render_python_calls(calls: Sequence[FunctionCall]) -> str:
     """Return the calls as a Python list of calls.
@@ -36,8 +38,12 @@ def render_python_calls(calls: Sequence[FunctionCall]) -> str:
     return "[" + ", ".join(_render_call(call) for call in calls) + "]"
 
 
-def parse_python_calls(text: str) -> list[FunctionCall]:
+def parse_python_calls(text: str, *, has_json_constants: bool = False) -> list[FunctionCall]:
     """Read one call or a list of calls; text without an opening bracket holds no call.
+
+    Args:
+        text: The text.
+        has_json_constants: Whether `true`, `false` and `null` are constants too.
 
     Raises:
         ParseError: `FUN101` too long, `FUN102` too deep, `FUN104` repeated argument, `FUN105`
@@ -48,7 +54,8 @@ def parse_python_calls(text: str) -> list[FunctionCall]:
         return []
     body = parse_expression(stripped)
     nodes = body.elts if isinstance(body, ast.List) else [body]
-    calls = [_read_call(node) for node in nodes]
+    constants = _JSON_CONSTANTS if has_json_constants else {}
+    calls = [_read_call(node, constants) for node in nodes]
     check_references(calls)
     return calls
 
@@ -81,7 +88,7 @@ def dotted_name(node: ast.expr) -> str | None:
     return ".".join(reversed([*parts, node.id]))
 
 
-def _read_call(node: ast.expr) -> FunctionCall:
+def _read_call(node: ast.expr, constants: Mapping[str, Json]) -> FunctionCall:
     label = None
     if isinstance(node, ast.NamedExpr):
         label, node = node.target.id, node.value
@@ -95,9 +102,9 @@ def _read_call(node: ast.expr) -> FunctionCall:
     arguments: dict[str, Json] = {}
     for item in node.keywords:
         if item.arg is not None:
-            pairs = {item.arg: _read_value(item.value, 1)}
+            pairs = {item.arg: _read_value(item.value, 1, constants)}
         elif isinstance(item.value, ast.Dict):
-            pairs = _read_dict(item.value, 1)
+            pairs = _read_dict(item.value, 1, constants)
         else:
             raise _not_allowed(item.value, "** needs a literal dict")
         for key, value in pairs.items():
@@ -107,21 +114,23 @@ def _read_call(node: ast.expr) -> FunctionCall:
     return FunctionCall(name=name, arguments=arguments, label=label)
 
 
-def _read_value(node: ast.expr, depth: int) -> Json:
+def _read_value(node: ast.expr, depth: int, constants: Mapping[str, Json]) -> Json:
     if depth > MAX_DEPTH:
         raise ParseError("FUN102", f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(node, ast.Constant):
         return _read_constant(node)
     if isinstance(node, ast.List | ast.Tuple):
-        return [_read_value(item, depth + 1) for item in node.elts]
+        return [_read_value(item, depth + 1, constants) for item in node.elts]
     if isinstance(node, ast.Dict):
-        return dict(_read_dict(node, depth))
+        return dict(_read_dict(node, depth, constants))
+    if isinstance(node, ast.Name) and node.id in constants:
+        return constants[node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
         return _read_signed(node)
     raise _not_allowed(node, "only literals are read")
 
 
-def _read_dict(node: ast.Dict, depth: int) -> dict[str, Json]:
+def _read_dict(node: ast.Dict, depth: int, constants: Mapping[str, Json]) -> dict[str, Json]:
     result: dict[str, Json] = {}
     for key_node, value_node in zip(node.keys, node.values, strict=True):
         if not isinstance(key_node, ast.Constant) or not isinstance(key_node.value, str):
@@ -129,7 +138,7 @@ def _read_dict(node: ast.Dict, depth: int) -> dict[str, Json]:
         key = check_text_of(key_node.value)
         if key in result:
             raise ParseError("FUN104", f"key {excerpt(key)} stands twice in one dict")
-        result[key] = _read_value(value_node, depth + 1)
+        result[key] = _read_value(value_node, depth + 1, constants)
     return result
 
 
@@ -175,7 +184,7 @@ def _render_call(call: FunctionCall) -> str:
         raise ParseError(
             "FUN406",
             f"{excerpt(call.name)} cannot be written as a Python call",
-            hint="Choose another dialect, e.g. json",
+            hint="Set another function_format, e.g. json, or leave the task out",
         )
     dump_json(call.arguments)
     plain = {key: value for key, value in call.arguments.items() if _is_python_name(key)}

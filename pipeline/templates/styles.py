@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from pipeline.errors import RecipeError, did_you_mean
+from pipeline.errors import ParseError, RecipeError, did_you_mean
 from pipeline.templates.answers import EMPTY_ANSWER, option_letter, render_answer, render_tags
 from pipeline.templates.bfcl import prompting_mode
 from pipeline.templates.guided import GUIDED_STYLES, Layout, ShownExample, ShownGuide
@@ -53,9 +53,11 @@ def render_conversation(
         style: A name in `STYLES`, with the number of worked examples behind a colon if there
             shall be fewer than the annotation has: `box:1`.
         render_calls: Writes function calls as text, in a dialect. `None` hands them to the
-            model's own chat template as `tool_calls`.
+            model's own chat template as `tool_calls`. With a dialect, functions are text too where
+            that template has no place for them.
 
     Raises:
+        ParseError: The dialect cannot write the calls.
         RecipeError: There is no style of that name (TPL001), or it shows no examples (TPL002).
         ValueError: The example does not have the shape of its kind.
     """
@@ -71,6 +73,7 @@ def render_conversation(
         task=example.task,
         messages=messages,
         tools=() if _tells_functions(name, spec) else _tools(example, spec),
+        can_tell_tools=render_calls is not None,
         context_side=_context_side(spec),
     )
 
@@ -318,9 +321,20 @@ def _answer_message(
         calls = _gold_calls(example.target)
         if calls and render_calls is None:
             return Message(role="assistant", tool_calls=_without_labels(calls), trainable=True)
-        text = render_calls(calls) if render_calls else EMPTY_ANSWER
+        text = _in_dialect(calls, example, render_calls) if render_calls else EMPTY_ANSWER
         return Message(role="assistant", content=text, trainable=True)
     return Message(role="assistant", content=_answer_text(example, spec), trainable=True)
+
+
+def _in_dialect(
+    calls: Sequence[FunctionCall], example: TaskExample, render_calls: RenderCalls
+) -> str:
+    try:
+        return render_calls(calls)
+    except ParseError as error:
+        raise ParseError(
+            error.code, error.message, where=f"row {example.key}", hint=error.hint
+        ) from error
 
 
 def _answer_text(example: TaskExample, spec: TaskSpec) -> str:

@@ -63,7 +63,7 @@ from pipeline.training.row_manifest import write_row_manifest
 from pipeline.training.run_folder import RunFolder
 from pipeline.training.saving import save_adapter
 from pipeline.training.signals import StopSignals, stopped
-from pipeline.training.task_tokens import ExampleKeys
+from pipeline.training.task_tokens import ExampleKeys, call_notes
 from pipeline.training.trainer import MultiTaskTrainer
 from pipeline.types import Json
 
@@ -441,6 +441,7 @@ def _show_plan(console: Console, plan: MixturePlan, prepared: _Prepared) -> None
         notes.append(f"going on from {prepared.checkpoint}")
     notes += plan.warnings
     notes += leakage_notes(prepared.recipe, prepared.leakage)
+    notes += call_notes(prepared.recipe, prepared.tokenizer)
     if arguments.bf16 and not has_native_bfloat16(arguments.device):
         notes.append("this device only emulates bfloat16, which is slow; leave `bf16` out")
     for note in notes:

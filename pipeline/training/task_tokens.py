@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 import pipeline
 from pipeline.annotations import DatasetAnnotation
-from pipeline.errors import PipelineError, PipelineErrors, raise_all
+from pipeline.chat.call_reading import find_call_format
+from pipeline.errors import ChatError, PipelineError, PipelineErrors, raise_all
 from pipeline.examples.both_strands import BothStrands
 from pipeline.examples.cache import load_examples, open_tables
 from pipeline.examples.normalise import splits_made
@@ -24,7 +25,7 @@ from pipeline.recipe import Recipe
 from pipeline.sources.data_root import resolve_data_root
 from pipeline.templates.loss_turns import select_loss
 from pipeline.templates.styles import render_conversation
-from pipeline.training.early_checks import find_annotations
+from pipeline.training.early_checks import CHAT_TEMPLATE, find_annotations
 from pipeline.training.leakage import find_left_out
 from pipeline.types import Conversation, Examples, Json, Split, TaskExample, TaskSpec
 
@@ -197,6 +198,25 @@ def load_tasks(
             errors.append(error)
     raise_all(errors)
     return tasks
+
+
+def call_notes(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return what to know of the format of calls that is trained on; empty where all is well.
+
+    Training is right in any format, and others may read it; evaluation refuses what it cannot.
+    """
+    trains_calls = any(
+        annotation.task == "function_calling"
+        and annotation.full_settings().get("granular", "calls") == "calls"
+        for annotation, _ in find_annotations(recipe)
+    )
+    if recipe.function_format != CHAT_TEMPLATE or not trains_calls:
+        return []
+    try:
+        find_call_format(tokenizer)
+    except ChatError as error:
+        return [f"{error.message}; `taskloom eval` will refuse them. {error.hint}"]
+    return []
 
 
 def _render(example: TaskExample, *, recipe: Recipe, spec: TaskSpec) -> Conversation:

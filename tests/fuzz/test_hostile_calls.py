@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from eval.bfcl.decode import FORMATS, DecodeError, decode_output
 from pipeline.errors import ParseError
 from pipeline.functions.calls import calls_to_json
 from pipeline.functions.dialects import DIALECTS, parse_calls
+from pipeline.functions.template_calls import FORMS
 from pipeline.types import FunctionCall
 
 NUM_CALLS = 10_000
@@ -119,9 +121,6 @@ def test_what_a_dialect_renders_is_detected_as_a_dialect_with_the_same_calls(nam
     rng = random.Random(1)
     for _ in range(300):
         calls = without_forward_references(make_calls(rng))
-        texts = json.dumps(calls_to_json(calls))
-        if "tool_call>" in texts or "function_call>" in texts:
-            continue  # a tag inside an argument of another dialect misleads the detection
         assert parse_calls(DIALECTS[name].render(calls)) == calls
 
 
@@ -271,3 +270,51 @@ def test_bfcl_decoding_of_hostile_text_runs_nothing_and_raises_one_error_type(na
 
 def test_there_are_at_least_five_hundred_hostile_texts():
     assert sum(len(hostile_texts(name)) for name in DIALECTS) >= NUM_HOSTILE
+
+
+FRAMES = {
+    "qwen": "<tool_call>\n<function=f>\n<parameter=a>\n␞\n</parameter>\n</function>\n</tool_call>",
+    "glm": "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>␞</arg_value>\n</tool_call>",
+    "gemma": "<|tool_call>call:f{a:␞}<tool_call|>",
+    "lfm": "<|tool_call_start|>[f(a=␞)]<|tool_call_end|>",
+    "llama": "<|python_tag|>f(a=␞)",
+    "gpt_oss": 'to=functions.f<|message|>{"a": ␞}<|call|>',
+}
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_hostile_values_in_the_forms_of_templates_never_run_and_fail_typed(name, audit):
+    functions = [{"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}]
+    for payload in [*PAYLOADS, *JSON_PAYLOADS]:
+        for text in (FRAMES[name].replace("␞", payload), payload):
+            for shown in ((), functions):
+                outcome(lambda text, shown=shown: FORMS[name](text, shown), text)
+    assert audit == []
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_pieces_of_the_forms_in_any_order_fail_typed_and_quickly(name, audit):
+    chance = random.Random(name)
+    frame = FRAMES[name]
+    pieces = [frame[start : start + 12] for start in range(0, len(frame), 4)]
+    pieces += [
+        '<|"|>',
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\n",
+        "x",
+        "1",
+        "</parameter>",
+        "<parameter=a>",
+    ]
+    start = time.perf_counter()
+    for _ in range(2000):
+        outcome(FORMS[name], "".join(chance.choices(pieces, k=chance.randint(0, 25))))
+    for piece in pieces:
+        outcome(FORMS[name], frame + piece * (19_000 // len(piece)))
+    assert time.perf_counter() - start < 10
+    assert audit == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -128,6 +129,30 @@ def test_damaged_result_files_are_named_with_their_line(tmp_path):
         read_results(tmp_path, "me/a")
     with pytest.raises(EvalError, match="BFC110"):
         read_results(tmp_path, "me/b")
+
+
+def test_an_id_that_stands_twice_is_refused_with_its_line(tmp_path):
+    path = result_path(tmp_path, "me/a", "simple_python")
+    path.parent.mkdir(parents=True)
+    rows = [{"id": name, "result": "[]"} for name in ("a", "b", "a")]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(EvalError, match="BFC110") as caught:
+        read_results(tmp_path, "me/a")
+    assert f"{path}:3" in str(caught.value)
+    assert "line 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(("output_format", "is_told"), [("json_list", True), ("hermes", False)])
+def test_results_of_which_nothing_can_be_read_are_told(
+    output_format, is_told, tmp_path, data_root, capsys
+):
+    block = '<tool_call>\n{"name": "add", "arguments": {"a": 0}}\n</tool_call>'
+    results = {"simple_python": {f"simple_python_{n}": block for n in range(4)}}
+    write_results(tmp_path / "result", "me/a", results)
+    arguments = ["--data-root", str(data_root), "bfcl", "score", str(tmp_path / "result")]
+    with contextlib.suppress(SystemExit):
+        main([*arguments, "--model", "me/a", "--format", output_format])
+    assert ("is it the right --format?" in capsys.readouterr().err) == is_told
 
 
 def test_the_command_writes_and_scores_result_files(tmp_path, data_root, capsys):

@@ -226,14 +226,14 @@ def test_same_shape_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
             "{{ messages[-1].content }}",
             chat(USER, ANSWER),
             "t/train/0: the chat template does not show 'What is the capital?' of the user "
-            "message number 1. Use a chat template with tool support, or write functions as "
-            "text. [CHT005]",
+            "message number 1. Use another chat_template_path. [CHT005]",
         ),
         (
             "{% for m in messages %}{{ m.content }}{% endfor %}",
             chat(USER, ANSWER, tools=(SPEC,)),
             "t/train/0: the chat template does not show 'look_up' of a function. Use a chat "
-            "template with tool support, or write functions as text. [CHT005]",
+            "template with tool support, or set function_format in the recipe, e.g. to json, which "
+            "writes functions and calls as text. [CHT005]",
         ),
         (
             "{% for m in messages %}{{ m.content }}{% endfor %}",

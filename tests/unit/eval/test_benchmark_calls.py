@@ -9,7 +9,7 @@ from eval.harness import evaluate
 from eval.metrics import METRICS
 from eval.parsers import parse_answer
 from eval.results import read_samples
-from eval.tasks import EvalTask
+from eval.tasks import Asking, EvalTask, call_format
 from pipeline.types import ParseFailure, Prediction, TaskExample, TaskSpec
 
 SPEC = TaskSpec(
@@ -143,3 +143,75 @@ def test_blocks_of_which_none_can_be_read_are_no_call_and_counted_as_unreadable(
     text = "<tool_call>\n{broken\n</tool_call>"
     assert verdict(text, "irrelevance") == 1.0
     assert isinstance(parse_answer(text, row("irrelevance"), SPEC), ParseFailure)
+
+
+JSON_LIST = '[{"name": "add", "arguments": {"a": 1, "b": 2}}]'
+JSON_LINE = '{"name": "add", "arguments": {"a": 1, "b": 2}}'
+PYTHON_CALL = "[add(a=1, b=2)]"
+GRANITE = f"<function_call> {JSON_LINE}"
+QWEN = (
+    "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\n2\n"
+    "</parameter>\n</function>\n</tool_call>"
+)
+ALL_SPELLINGS = {PYTHON_CALL, GOOD_BLOCK, GRANITE, JSON_LIST, JSON_LINE, QWEN, f"```{JSON_LIST}```"}
+
+
+@pytest.mark.parametrize(
+    ("call_format", "right"),
+    [
+        ("python_call", {PYTHON_CALL}),
+        ("hermes", {GOOD_BLOCK}),
+        ("granite", {GRANITE, JSON_LINE}),  # the official handler does not need the tag
+        ("xlam", {JSON_LIST, f"```{JSON_LIST}```"}),
+        ("json", {JSON_LIST, JSON_LINE}),
+        ("qwen", {QWEN}),
+        (
+            "any",
+            {PYTHON_CALL, GOOD_BLOCK, GRANITE, JSON_LIST, JSON_LINE, QWEN, f"```{JSON_LIST}```"},
+        ),
+    ],
+)
+def test_what_another_format_would_make_of_an_answer_does_not_count(call_format, right):
+    texts = {PYTHON_CALL, GOOD_BLOCK, GRANITE, JSON_LIST, JSON_LINE, QWEN, f"```{JSON_LIST}```"}
+    for text in texts:
+        for category, wanted in (
+            ("simple_python", text in right),
+            ("irrelevance", text not in right),
+        ):
+            example = row(category)
+            parsed = parse_answer(text, example, SPEC, call_format=call_format)
+            value = None if isinstance(parsed, ParseFailure) else parsed
+            assert METRIC.row_value(value, example.target, SPEC) == float(wanted), text
+
+
+@pytest.mark.parametrize("call_format", ["python_call", "hermes", "granite", "xlam", "json", "any"])
+def test_prose_and_signs_of_no_call_are_no_failure(call_format):
+    texts = ["No function fits.", "None"]
+    texts += {"granite": ['<function_call> {"name": "no_function", "arguments": {}}']}.get(
+        call_format, []
+    )
+    for text in texts:
+        assert parse_answer(text, row("irrelevance"), SPEC, call_format=call_format) == []
+
+
+def test_the_style_decides_how_answers_are_read_and_the_results_tell_it(tmp_path):
+    task = EvalTask(spec=SPEC, examples=[row(index=index) for index in range(2)])
+    answers = {task.examples[0].key: PYTHON_CALL, task.examples[1].key: JSON_LIST}
+    expected = {"bfcl_prompting": ("python_call", 0.5), "plain": ("any", 1.0)}
+    for style, (read_as, accuracy) in expected.items():
+        result = evaluate(
+            GivenBackend(answers, name="x"),
+            [task],
+            output_folder=tmp_path / style,
+            asking=Asking(style=style),
+        )
+        assert result.tasks[0].metrics["call_ast_accuracy"].value == accuracy
+        assert result.to_json()["tasks"]["bfcl/x"]["decoding"]["calls_read_as"] == read_as
+
+
+def test_the_chat_template_or_the_recipe_decides_it_where_functions_are_given():
+    assert call_format(Asking(), {"call_format": "hermes"}) == "hermes"
+    assert call_format(Asking(), {"call_format": None}) == "any"
+    assert call_format(Asking(function_format="xlam"), {"call_format": "hermes"}) == "xlam"
+    asked = Asking(style="bfcl_prompting", function_format="xlam")
+    assert call_format(asked, {"call_format": "hermes"}) == "python_call"

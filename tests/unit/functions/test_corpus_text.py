@@ -54,6 +54,16 @@ def test_a_prompt_without_functions_has_none():
         ('<tool_call>\n{"name": "a b", "parameters": {}}\n</tool_call>', [("a b", {})]),
         ('```\n[{"name": "f", "arguments": {"a": 1}}]\n```', [("f", {"a": 1})]),
         (
+            '<think> a < b </think>\n<tool_call>\n{"name": "f", "parameters": {"x": "1 < 2"}}\n'
+            '{"name": "g", "parameters": {}}\n</tool_call>\n'
+            '<tool_call>{"name": "h", "parameters": {"x": "<b>"}}</tool_call>',
+            [("f", {"x": "1 < 2"}), ("g", {}), ("h", {"x": "<b>"})],
+        ),
+        (
+            "<tool_call>\n<function=f>\n<parameter=x>\na\n</parameter>\n</function>\n</tool_call>",
+            [("f", {"x": "a"})],
+        ),
+        (
             "torch.hub.load(repo='x', pretrained=True)",
             [("torch.hub.load", {"repo": "x", "pretrained": True})],
         ),
@@ -62,6 +72,13 @@ def test_a_prompt_without_functions_has_none():
 )
 def test_calls_are_found_in_every_form(text, expected):
     assert [(call.name, call.arguments) for call in calls_in_text(text)] == expected
+
+
+def test_a_block_without_its_end_is_refused():
+    for text in ('<tool_call>{"name": "f", "parameters": {}}', "</tool_call> <tool_call>"):
+        with pytest.raises(ParseError) as caught:
+            calls_in_text(text)
+        assert caught.value.code == "FUN402"
 
 
 def test_inner_intents_come_first_and_are_referred_to():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from pipeline.errors import ParseError
@@ -24,7 +26,7 @@ TEXTS = {
 NO_CALL = {
     "json": "[]",
     "xlam": "[]",
-    "hermes": "",
+    "hermes": "None",
     "granite": '<function_call> {"name": "no_function", "arguments": {}}',
     "python": "[]",
 }
@@ -63,11 +65,63 @@ def test_auto_finds_the_dialect(name):
         ("[]", "json"),
         ('  {"name": "f"}', "json"),
         ("The answer (mostly) is 3.", None),
+        ("Sorry (I cannot do that).", None),
+        ("Sorry ([1] says so) no.", None),
+        ("f (a=1)", "python"),
+        ("[f (**{'a b': 1})]", "python"),
+        ("f ( )", "python"),
+        ("[Well] <tool_call>{}</tool_call>", "hermes"),
         ("", None),
     ],
 )
 def test_dialects_are_told_apart_by_their_signs(text, dialect):
     assert detect_dialect(text) == dialect
+
+
+PIECES = [
+    *("tea", "7", "true", "None", "é", "\u2028", " ", "\n", "\t", "\\", '"', "'", "`", "```json\n"),
+    *("<", "</tool_call>", "<tool_call>", "<function_call>", "</think>", "<think>", "{", "}"),
+    *("[", "]", "(", ")", ",", ":", ":=", "=", "**", "$x$", "<|tool_call>", "<|python_tag|>"),
+    *("<|tool_call_start|>", "to=functions.f", "<|message|>", "</parameter>", "<arg_key>"),
+]
+
+
+def any_value(chance, depth=0):
+    kind = chance.randrange(8 if depth < 3 else 6)
+    if kind < 2:
+        return "".join(chance.choices(PIECES, k=chance.randrange(6)))
+    if kind == 6:
+        return [any_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+    if kind == 7:
+        return {any_key(chance): any_value(chance, depth + 1) for _ in range(chance.randrange(4))}
+    return chance.choice([None, True, False, 0, -3, 10**30, 2.5, -1e-9, 1e300])
+
+
+def any_key(chance):
+    return chance.choice(
+        ["place", "from", "a-b", "7", "", "self", "*".join(chance.choices(PIECES))]
+    )
+
+
+def any_calls(chance):
+    return [
+        FunctionCall(
+            name=chance.choice(["f", "a.b", "get_weather"]),
+            arguments={any_key(chance): any_value(chance) for _ in range(chance.randrange(4))},
+            label=f"var{number}" if chance.random() < 0.3 else None,
+        )
+        for number in range(1, 1 + chance.randrange(4))
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(DIALECTS))
+def test_what_a_dialect_writes_reads_back_as_it_was(name):
+    chance = random.Random(name)
+    for _ in range(400):
+        calls = any_calls(chance)
+        text = DIALECTS[name].render(calls)
+        assert DIALECTS[name].parse(text) == calls
+        assert DIALECTS[name].render(DIALECTS[name].parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -77,6 +131,8 @@ def test_dialects_are_told_apart_by_their_signs(text, dialect):
         ("hermes", '<think><tool_call>?</think><tool_call>{"name":"f","arguments":{}}</tool_call>'),
         ("granite", 'Sure: <function_call> {"name": "f", "arguments": {}}<|endoftext|>'),
         ("xlam", '```\n[{"name": "f", "arguments": {}}]\n```'),
+        ("xlam", '```json\n{"name": "f", "arguments": {}}\n```'),
+        ("xlam", '{"name": "f", "arguments": {}}'),
         ("json", '{"name": "f",\n "arguments": {}}'),
         ("json", '[{"name": "f", "arguments": {}}]'),
         ("python", "f()"),
@@ -93,7 +149,7 @@ def test_common_variants_are_read(name, text):
         ("json", 'Sure: {"name": "f", "arguments": {}}', "FUN403"),
         ("json", '{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}', "FUN403"),
         ("json", '{"name": "f", "arguments": {}', "FUN103"),
-        ("xlam", '{"name": "f", "arguments": {}}', "FUN301"),
+        ("xlam", '["f"]', "FUN301"),
         ("xlam", '[[{"name": "f", "arguments": {}}]]', "FUN301"),
         ("hermes", '<tool_call>{"name": "f", "arguments": {}}', "FUN402"),
         ("hermes", "</tool_call>", "FUN402"),

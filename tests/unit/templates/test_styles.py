@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.errors import RecipeError
+from pipeline.errors import ParseError, RecipeError
+from pipeline.functions.dialects import DIALECTS
 from pipeline.templates.answers import format_number, option_letter, render_answer
 from pipeline.templates.styles import STYLES, render_conversation
 from pipeline.types import FunctionCall, Message, TaskExample, TaskKind, TaskSpec
@@ -157,6 +158,21 @@ def test_function_calls_can_be_written_in_a_dialect():
     )
     assert conversation.messages[-1].content == "f"
     assert conversation.messages[-1].tool_calls == ()
+
+
+def test_calls_that_a_dialect_cannot_write_are_told_with_their_row():
+    row = example({"query": "q", "functions": FUNCTIONS}, [{"name": "Lake Depth", "arguments": {}}])
+    with pytest.raises(ParseError, match="FUN406") as caught:
+        render_conversation(row, spec("function_calling"), render_calls=DIALECTS["python"].render)
+    assert row.key in str(caught.value)
+    assert "function_format" in str(caught.value)
+
+
+def test_functions_may_be_told_in_words_only_where_calls_are_text():
+    row = example({"query": "q", "functions": FUNCTIONS}, [])
+    task = spec("function_calling")
+    assert not render_conversation(row, task).can_tell_tools
+    assert render_conversation(row, task, render_calls=DIALECTS["json"].render).can_tell_tools
 
 
 def test_name_detection_asks_for_a_json_list():
