@@ -64,7 +64,7 @@ def _build(recipe: Recipe, num_processes: int) -> tuple[MixturePlan, MemoryEstim
     from pipeline.models.quiet import quiet_libraries
     from pipeline.training.early_checks import check_recipe
 
-    check_recipe(recipe)
+    check_recipe(recipe, writes_run=False)
     quiet_libraries()
     from pipeline.examples.workers import automatic_num_proc
     from pipeline.mixture.build import build_batches
