@@ -19,7 +19,7 @@ from pipeline.errors import EvalError, PipelineError, PipelineErrors, did_you_me
 from pipeline.files import sha256_of_json
 from pipeline.functions.dialects import DIALECTS
 from pipeline.templates.answers import option_letter
-from pipeline.templates.styles import render_conversation
+from pipeline.templates.styles import parse_style, render_conversation
 from pipeline.types import Examples, Json, Split, TaskExample, TaskKind, TaskSpec
 
 RequestChoice = Literal["auto", "generate", "choices"]
@@ -135,8 +135,8 @@ def select_rows(task: EvalTask, max_rows: int | None, *, seed: int) -> list[Task
     return rows
 
 
-def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) -> list[Request]:
-    """Return what is put to the backend for each row.
+def check_asking(asking: Asking) -> None:
+    """Check the names of wording and requests; no row is needed for it.
 
     Raises:
         EvalError: The function format (EVL015) or the kind of request (EVL016) is unknown.
@@ -149,16 +149,26 @@ def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) 
             where="request",
             hint=did_you_mean(asking.request, get_args(RequestChoice)),
         )
-    render_calls = None
-    if asking.function_format != CHAT_TEMPLATE:
-        if asking.function_format not in DIALECTS:
-            raise EvalError(
-                "EVL015",
-                f"no function format {asking.function_format!r}",
-                where="function_format",
-                hint=did_you_mean(asking.function_format, [CHAT_TEMPLATE, *DIALECTS]),
-            )
-        render_calls = DIALECTS[asking.function_format].render
+    if asking.function_format not in (CHAT_TEMPLATE, *DIALECTS):
+        raise EvalError(
+            "EVL015",
+            f"no function format {asking.function_format!r}",
+            where="function_format",
+            hint=did_you_mean(asking.function_format, [CHAT_TEMPLATE, *DIALECTS]),
+        )
+    parse_style(asking.style)
+
+
+def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) -> list[Request]:
+    """Return what is put to the backend for each row.
+
+    Raises:
+        EvalError: The function format (EVL015) or the kind of request (EVL016) is unknown.
+        RecipeError: The style is unknown.
+    """
+    check_asking(asking)
+    is_templated = asking.function_format == CHAT_TEMPLATE
+    render_calls = None if is_templated else DIALECTS[asking.function_format].render
     requests = []
     for row in rows:
         conversation = render_conversation(row, spec, style=asking.style, render_calls=render_calls)

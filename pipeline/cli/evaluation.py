@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pipeline.cli.backends import model_backends
+from pipeline.cli.eval_recipe import fields_beside_recipe
 from pipeline.cli.eval_server import (
     ServerOptions,
     build_server_backend,
@@ -77,7 +78,10 @@ def evaluate_model(
         list[str] | None, typer.Argument(help="With --recipe: --field value, as for training.")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="Adapter folder on top of MODEL.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Task ids, with commas between.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Task ids, with commas between; with --recipe some of its or others."),
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Evaluate what this recipe trained, as it says.")
     ] = None,
@@ -146,11 +150,11 @@ def _job(
     options: Mapping[str, Any],
 ) -> Job:
     """Return what to evaluate, from a recipe or from options."""
+    from eval.tasks import Asking, check_asking
+
     settings = settings_of(context)
     if recipe is not None:
-        _refuse_beside_recipe(options)
-        extra = [model, *overrides] if model is not None else overrides
-        return _job_of_recipe(recipe, [*_shared_fields(options), *extra], settings)
+        return _job_of_recipe(recipe, fields_beside_recipe(model, overrides, options), settings)
     if model is None or options["tasks"] is None:
         raise EvalError(
             "CLI003",
@@ -170,6 +174,8 @@ def _job(
             where="--adapter",
             hint="Let the server load it, and name it with --served-model",
         )
+    asking = Asking(request=options["request"] or "auto", style=options["style"] or "plain")
+    check_asking(asking)
     names = [name.strip() for name in options["tasks"].split(",") if name.strip()]
     job = job_of_options(
         model,
@@ -181,36 +187,18 @@ def _job(
     return replace(
         job,
         max_rows=options["max-rows"],
-        request=options["request"] or job.request,
-        style=options["style"] or job.style,
+        request=asking.request,
+        style=asking.style,
         folder=options["out"] or job.folder,
     )
 
 
-_RECIPE_FIELDS = ("tasks", "style")
-"""Options that are fields of a recipe too, and mean those beside one, as for training."""
-
-
-def _shared_fields(options: Mapping[str, object]) -> list[str]:
-    given = [name for name in _RECIPE_FIELDS if options[name] is not None]
-    return [part for name in given for part in (f"--{name}", str(options[name]))]
-
-
-def _refuse_beside_recipe(options: Mapping[str, object]) -> None:
-    for option, value in options.items():
-        if value is not None and option not in _RECIPE_FIELDS:
-            raise EvalError(
-                "CLI008",
-                "the recipe says this already",
-                where=f"--{option}",
-                hint="Change the recipe's field, e.g. --evaluation.max_rows 50",
-            )
-
-
 def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
     from pipeline.recipe import load_recipe
+    from pipeline.training.early_checks import check_style
 
     recipe = load_recipe(path, overrides)
+    check_style(recipe.style)
     run_folder = Path(cast("str", recipe.output_dir))
     adapter = run_folder / "adapter"
     if not adapter.is_dir():
@@ -218,7 +206,8 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
             "CLI004",
             "the recipe's run has no adapter yet",
             where=run_folder,
-            hint=f"Train it first: accelerate launch -m pipeline.train {path}",
+            hint=f"Train it first: python -m pipeline.launch --config_file "
+            f"accelerate_configs/cpu.yaml -m pipeline.train {path}",
         )
     return replace(job_of(recipe, settings, folder=run_folder / "eval"), adapter=adapter)
 
