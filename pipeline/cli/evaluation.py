@@ -78,10 +78,7 @@ def evaluate_model(
         list[str] | None, typer.Argument(help="With --recipe: --field value, as for training.")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="Adapter folder on top of MODEL.")] = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(help="Task ids, with commas between; with --recipe some of its or others."),
-    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Task ids, with commas between.")] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Evaluate what this recipe trained, as it says.")
     ] = None,
@@ -109,7 +106,7 @@ def evaluate_model(
     """Evaluate a model, or what a recipe trained, and print the leaderboard.
 
     A server's key is read from the environment (OPENAI_API_KEY) and never written down. Several
-    processes share the rows under `accelerate launch -m pipeline.cli.main eval ...`.
+    processes share the rows under `python -m pipeline.launch ... -m pipeline.cli.main eval ...`.
 
     Examples:
         taskloom eval --recipe recipes/quickstart/embedded.yaml --evaluation.max_rows 50
@@ -206,8 +203,7 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
             "CLI004",
             "the recipe's run has no adapter yet",
             where=run_folder,
-            hint=f"Train it first: python -m pipeline.launch --config_file "
-            f"accelerate_configs/cpu.yaml -m pipeline.train {path}",
+            hint=f"Train it first: python -m pipeline.train {path}",
         )
     return replace(job_of(recipe, settings, folder=run_folder / "eval"), adapter=adapter)
 
