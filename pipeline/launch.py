@@ -31,8 +31,8 @@ _HELP = """usage: python -m pipeline.launch --config_file accelerate_configs/<x>
 -m pipeline.train RECIPE [--field value ...]
 
 Takes the arguments of `accelerate launch`. Leaves with the exit code of the worker that failed
-first: 2 after a mistake, 75 when a signal stopped the run and it is saved, 130 after Ctrl-C. SIGTERM
-and SIGUSR1 are handed on to the workers.
+first: 2 after a mistake, 75 when a signal stopped the run and it is saved, 130 after Ctrl-C.
+SIGTERM and SIGUSR1 are handed on to the workers.
 """
 
 

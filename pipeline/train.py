@@ -30,7 +30,7 @@ too, e.g. --learning_rate 1e-4 --mixture.temperature 3 --tasks '[codah, pubmedqa
 --resume auto goes on from the newest whole checkpoint of the run; without one it starts afresh.
 SIGTERM and SIGUSR1 save a checkpoint and leave with exit code 75.
 On several processes:
-  python -m pipeline.launch --config_file accelerate_configs/<x>.yaml -m pipeline.train RECIPE ..."""
+  python -m pipeline.launch --config_file accelerate_configs/<x>.yaml -m pipeline.train RECIPE"""
 _RESUME = "--resume"
 
 

@@ -72,9 +72,9 @@ def _call_exact_match(parsed: Json, target: Json, _spec: TaskSpec) -> float:
 
 
 def _overlap(predicted: Counter[str] | None, gold: Counter[str]) -> tuple[int, int, int]:
-    """Return (hits, predicted, gold); an unparsed answer counts as one wrong item."""
+    """Return (hits, predicted, gold); an unparsed answer is one wrong item where none is right."""
     if predicted is None:
-        return 0, 1, gold.total()
+        return 0, int(not gold), gold.total()
     return (predicted & gold).total(), predicted.total(), gold.total()
 
 
