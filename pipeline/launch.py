@@ -25,6 +25,7 @@ from pipeline.errors import (
     PipelineError,
     TrainingError,
 )
+from pipeline.models.quiet import quiet_imports
 from pipeline.process_group import STOP_SIGNALS
 
 _HELP = """usage: python -m pipeline.launch --config_file accelerate_configs/<x>.yaml [...] \
@@ -84,6 +85,7 @@ def launch_training(config_file: Path, arguments: Sequence[str]) -> int:
 
 
 def _launch(arguments: Sequence[str]) -> int:
+    quiet_imports()
     import yaml
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.api import SignalException

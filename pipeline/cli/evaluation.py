@@ -315,8 +315,8 @@ def _run(job: Job, launch: Launch) -> None:
 
 def evaluate_here(job: Job, launch: Launch) -> list[Path]:
     """Evaluate the base, then the adapter on top of it, and return the folders of results."""
+    from pipeline.adapter_folder import ADAPTER_WEIGHTS_FILE, check_adapter_folder
     from pipeline.adapters.evaluated_loads import counted_evaluation, write_evaluated_routing
-    from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, check_adapter_folder
     from pipeline.models.loading import resolve_model
 
     if job.adapter is not None:

@@ -100,7 +100,12 @@ def test_an_export_replaces_nothing_but_an_export(tmp_path):
     folder = tmp_path / "exported"
     export_for_lm_eval([make_task("one/label"), make_task("one/other")], folder)
     export_for_lm_eval([make_task()], folder)
-    names = {"manifest.json", "taskloom.yaml", "taskloom_one_label.jsonl", "taskloom_one_label.yaml"}
+    names = {
+        "manifest.json",
+        "taskloom.yaml",
+        "taskloom_one_label.jsonl",
+        "taskloom_one_label.yaml",
+    }
     assert {path.name for path in folder.iterdir()} == names
     rows = read(folder / "taskloom_one_label.yaml")["dataset_kwargs"]["data_files"]["test"]
     assert rows == str(folder / "taskloom_one_label.jsonl")
