@@ -57,6 +57,13 @@ def new(
     kind = _kind(task)
     data_root = resolve_data_root(settings.data_root)
     own = _own_data(dataset, data_root)
+    if own is not None and config is not None:
+        raise SourceError(
+            "CLI014",
+            "only datasets of the hub have configs",
+            where="--config",
+            hint="Leave it out, or name the folder of one config",
+        )
     target = out or _default_out(dataset, own)
     if target.exists():
         raise OutputError(

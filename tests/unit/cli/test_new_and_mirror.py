@@ -68,6 +68,7 @@ def test_an_existing_file_is_not_overwritten(tiny, tmp_path, capsys):
         (["new", "tiny/colour", "--task", "clasification"], "Did you mean 'classification'"),
         (["new", "tiny/colour", "--golden-from-rows"], "the card's licence is unknown"),
         (["new", "./nowhere"], "no such file or folder"),
+        (["new", "mirror/tiny/colour", "--config", "x"], "[CLI014]"),
         (["new", "tiny/none"], "switched off"),
         (["new", "tiny/colour", "--config", "x"], "no config 'x'"),
         (["mirror", "tiny/colour"], "tasks and a folder are needed"),
@@ -108,6 +109,16 @@ def test_a_recipe_names_what_is_mirrored(tiny, tmp_path):
     run("--data-root", mirror, "mirror", "--recipe", recipe, "--to", tmp_path / "copy")
     lock = json.loads((tmp_path / "copy" / "taskloom.lock.json").read_text())
     assert set(lock["datasets"]) == {"tiny/colour", "tiny/calls"}
+
+
+def test_tasks_of_own_files_are_not_counted_as_missing(tiny, tmp_path):
+    annotations, mirror = tiny
+    run("new", mirror / "tiny" / "colour" / "train.jsonl", "--out", mirror / "own.yaml")
+    own = ("--annotations", annotations, "--annotations", mirror, "--data-root", mirror, "mirror")
+    told = run(*own, "own", "--to", tmp_path / "copy")
+    assert "own: reads files of its own" in told
+    assert "nothing to copy" in told
+    assert "1 of 1 tasks are in" in run(*own, "own", "tiny/colour", "--to", tmp_path / "copy")
 
 
 def test_one_task_that_fails_does_not_stop_the_others(tiny, tmp_path, capsys):
