@@ -64,6 +64,8 @@ class EvalTask:
     """Most frequent answer of the *train* split, see `find_majority_answer`; `None`: unknown."""
     source: str = ""
     """Where the rows come from, e.g. `ncbi/ncbi_disease@<revision>`, for people to read."""
+    reads_own_files: bool = False
+    """Whether the rows are files beside the annotation, wherever the rows of other tasks are."""
     max_new_tokens: int | None = None
     """Limit of an answer's length; `None` leaves it to the kind and the gold answers."""
 

@@ -312,7 +312,8 @@ def _notes(runs: Sequence[Run]) -> list[str]:
             "Generated data: the rows were made by the project itself in the columns of the public "
             "data sets. These numbers say nothing about the public data sets."
         )
-    if len(kinds) > 1:
+    # Files of one's own are the same for all runs, wherever other rows come from.
+    if len(kinds - {"files"}) > 1:
         notes.append("The runs take their rows from different places and cannot be compared.")
     if any(not cell.is_comparable for run in runs for cell in run.cells.values()):
         notes.append("Numbers marked with † were computed on other rows than the column tells.")

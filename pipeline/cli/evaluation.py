@@ -230,21 +230,22 @@ def job_of(recipe: Recipe, settings: Settings, *, folder: Path) -> Job:
     given = settings.data_root or recipe.data_root
     data_root = resolve_data_root(given)
     names = evaluation.tasks or tuple(entry.task for entry in recipe.tasks)
+    tasks = build_eval_tasks(
+        catalogue,
+        names,
+        split=evaluation.split,
+        data_root=data_root,
+        max_new_tokens=evaluation.max_new_tokens,
+    )
     return Job(
         model=recipe.model_name_or_path,
         model_revision=recipe.model_revision,
         chat_template_path=Path(template) if (template := recipe.chat_template_path) else None,
         adapter=None,
         include_base=evaluation.include_base,
-        tasks=build_eval_tasks(
-            catalogue,
-            names,
-            split=evaluation.split,
-            data_root=data_root,
-            max_new_tokens=evaluation.max_new_tokens,
-        ),
+        tasks=tasks,
         folder=folder,
-        kind=data_root_kind(given, data_root),
+        kind=data_root_kind(given, data_root, tasks),
         max_rows=evaluation.max_rows,
         request=evaluation.request,
         average_strands=evaluation.average_strands,
@@ -281,6 +282,7 @@ def job_of_options(
     from pipeline.sources.data_root import resolve_data_root
 
     data_root = resolve_data_root(settings.data_root)
+    tasks = build_eval_tasks(catalogue_of(settings), names, split=split, data_root=data_root)
     parts = [model, *([str(adapter)] if adapter else [])]
     name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
     return Job(
@@ -289,9 +291,9 @@ def job_of_options(
         chat_template_path=None,
         adapter=adapter,
         include_base=adapter is None,
-        tasks=build_eval_tasks(catalogue_of(settings), names, split=split, data_root=data_root),
+        tasks=tasks,
         folder=RUNS_FOLDER / f"eval-{name}",
-        kind=data_root_kind(settings.data_root, data_root),
+        kind=data_root_kind(settings.data_root, data_root, tasks),
         max_rows=None,
         request="auto",
         style="plain",
@@ -433,6 +435,6 @@ def score(
         tasks,
         output_folder=folder,
         name=predictions.name,
-        data_root_kind=data_root_kind(settings.data_root, data_root),
+        data_root_kind=data_root_kind(settings.data_root, data_root, tasks),
     )
     show_leaderboard([folder], folder)

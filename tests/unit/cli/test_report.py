@@ -114,3 +114,10 @@ def test_generated_rows_are_not_joined_to_public_ones(runs):
     with pytest.raises(EvalError, match=r"embedded.*EVL027"):
         join_results(parts, runs / "joined", name="single")
     assert not (runs / "joined").exists()
+
+
+def test_files_of_ones_own_are_joined_to_rows_of_a_data_root(runs):
+    change(runs / "single" / "first", data_root_kind="files")
+    parts = [runs / "single" / name for name in ("first", "second")]
+    joined = read_results(join_results(parts, runs / "joined", name="single"))
+    assert joined["data_root_kind"] == "hub"
