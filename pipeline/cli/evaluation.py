@@ -430,11 +430,13 @@ def score(
     )
     keys = [example.key for one in tasks for example in one.examples]
     folder = out or RUNS_FOLDER / f"score-{task.replace('/', '-')}-{predictions.stem}"
-    evaluate(
+    result = evaluate(
         load_given_answers(predictions, keys),
         tasks,
         output_folder=folder,
         name=predictions.name,
         data_root_kind=data_root_kind(settings.data_root, data_root, tasks),
     )
+    if num_missing := sum(part.failures.get("no_answer", 0) for part in result.tasks):
+        stderr.print(f"{num_missing:,} of {len(keys):,} rows without an answer, counted as wrong")
     show_leaderboard([folder], folder)
