@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
     from pipeline.recipe.schema import AdapterType
 
-app = typer.Typer(help="Multi-task adapters.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Multi-task adapters: their types and sizes, and what a trained one can become.
+
+    Examples:
+        taskloom adapters list
+        taskloom adapters export runs/mine --task pubmedqa --to exported/pubmedqa
+    """
 
 
 @app.command(name="list")

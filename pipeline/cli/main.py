@@ -68,7 +68,10 @@ def common(
         typer.Option(help="Folder of annotations beside the built-in ones; repeatable."),
     ] = None,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Keep the options that every verb shares."""

@@ -40,6 +40,8 @@ def test_the_version_is_told():
         "chain",
         "doctor",
         "overlap",
+        "bfcl",
+        "adapters",
     ],
 )
 def test_every_verb_explains_itself_with_an_example(verb):
