@@ -127,7 +127,13 @@ def _survey(
     from pipeline.examples.drafting.survey import survey_files, survey_hub
 
     if own is not None:
-        return survey_files(own, out.parent)
+        try:
+            return survey_files(own, out.parent)
+        except SourceError as error:
+            if error.code == "SRC152":
+                # As it was typed, not as it lies beside the annotation.
+                error.where = dataset
+            raise
     return survey_hub(dataset, config, data_root)
 
 

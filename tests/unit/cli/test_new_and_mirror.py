@@ -54,6 +54,22 @@ def test_own_data_is_drafted_beside_it(tiny, tmp_path):
     assert "files: {train: train.jsonl}" in (mirror / "tiny" / "colour" / "train.yaml").read_text()
 
 
+def test_the_reason_for_a_kind_that_was_asked_for_is_true(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    for name, step in (("whole", 1), ("parts", 0.5)):
+        rows = [{"text": f"review number {i} of this", "stars": i % 5 * step} for i in range(40)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        told = run("new", tmp_path / f"{name}.jsonl", "--task", "regression")
+        assert "because stars holds numbers" in told
+        assert ("with fractions" in told) == (name == "parts")
+
+
+def test_a_folder_without_rows_is_told_by_its_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "emptydir").mkdir()
+    assert failure(capsys, "new", "emptydir").startswith("emptydir: holds no rows")
+
+
 def test_an_existing_file_is_not_overwritten(tiny, tmp_path, capsys):
     _, mirror = tiny
     (tmp_path / "colour.yaml").write_text("mine")
