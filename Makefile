@@ -21,7 +21,7 @@ $(BIN)/.installed-dev: $(BIN)/.installed
 	touch $@
 
 quickstart: $(BIN)/.installed  ## train, evaluate and show a leaderboard on the embedded default
-	$(BIN)/accelerate launch --config_file accelerate_configs/cpu.yaml -m pipeline.train recipes/quickstart/embedded.yaml
+	$(BIN)/python -m pipeline.launch --config_file accelerate_configs/cpu.yaml -m pipeline.train recipes/quickstart/embedded.yaml
 	$(BIN)/taskloom eval --recipe recipes/quickstart/embedded.yaml
 
 test: $(BIN)/.installed-dev  ## all tests, in two processes

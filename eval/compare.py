@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,26 +147,34 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> RunComparison:
         for folder, part in zip((first, second), tasks, strict=True)
     ]
     found: list[TaskComparison] = []
-    averaged: list[PairedDraws] = []
-    for place, task in enumerate(shared):
+    averaged: dict[str, PairedDraws] = {}
+    for task in shared:
         compared, draws = compare_task(
             task,
             (tasks[0][task], tasks[1][task]),
             (samples[0][task], samples[1][task]),
-            # Tasks count as independent, so each draws its own rows.
-            seed=seed + place,
+            seed=seed,
         )
         found.append(compared)
         if compared.higher_is_better:
-            averaged.append(draws)
+            averaged[task] = draws
     return RunComparison(
         first=str(results[0].get("name") or first.name),
         second=str(results[1].get("name") or second.name),
         tasks=tuple(found),
-        macro=compare_means(averaged) if averaged else None,
+        macro=compare_mean_of_tasks(averaged),
         only_first=tuple(task for task in tasks[0] if task not in tasks[1]),
         only_second=tuple(task for task in tasks[1] if task not in tasks[0]),
     )
+
+
+def compare_mean_of_tasks(draws: Mapping[str, PairedDraws]) -> Comparison | None:
+    """Compare the unweighted mean over tasks; their order changes nothing, also not by rounding.
+
+    Args:
+        draws: By task; `None` is returned where there is no task.
+    """
+    return compare_means([draws[task] for task in sorted(draws)]) if draws else None
 
 
 def compare_rows(
@@ -176,6 +185,9 @@ def compare_rows(
     seed: int = 0,
 ) -> PairedDraws:
     """Compare the samples of two runs on one task.
+
+    The bootstrap depends on the task and the seed alone, so that one pair of runs has one interval,
+    whichever command asks for it and whatever stands beside the task.
 
     Args:
         metric: What is compared.
@@ -190,7 +202,14 @@ def compare_rows(
     if keys[0] != keys[1]:
         raise _different_rows(spec.id)
     features = (_row_features(metric, rows[0], spec), _row_features(metric, rows[1], spec))
-    return paired_draws_of_features(metric, features, seed=seed, clusters_N=clusters_of(rows[0]))
+    return paired_draws_of_features(
+        metric, features, seed=_task_seed(spec.id, seed), clusters_N=clusters_of(rows[0])
+    )
+
+
+def _task_seed(task: str, seed: int) -> int:
+    """Return the seed of one task: tasks count as independent, so each draws its own rows."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{task}".encode()).digest()[:8])
 
 
 def _row_features(metric: Metric, rows: Sequence[Mapping[str, Any]], spec: TaskSpec) -> FloatArray:

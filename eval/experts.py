@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eval.compare import TaskComparison, compare_task
+from eval.compare import TaskComparison, compare_mean_of_tasks, compare_task
 from eval.results import read_results, read_samples_by_task
-from eval.statistics import Comparison, PairedDraws, compare_means
+from eval.statistics import Comparison, PairedDraws
 from pipeline.errors import EvalError, PipelineError, raise_all
 from pipeline.types import Json
 
@@ -62,9 +62,9 @@ def compare_with_experts(
     results = read_results(run)
     samples = read_samples_by_task(run, results["tasks"])
     found: list[TaskComparison] = []
-    averaged: list[PairedDraws] = []
+    averaged: dict[str, PairedDraws] = {}
     errors: list[PipelineError] = []
-    for place, (task, folder) in enumerate(experts.items()):
+    for task, folder in experts.items():
         other = read_results(folder)["tasks"]
         lacking = next(
             (p for p, tasks in ((run, samples), (folder, other)) if task not in tasks), None
@@ -76,16 +76,16 @@ def compare_with_experts(
             task,
             (other[task], results["tasks"][task]),
             (read_samples_by_task(folder, other)[task], samples[task]),
-            seed=seed + place,
+            seed=seed,
         )
         found.append(compared)
         if compared.higher_is_better:
-            averaged.append(draws)
+            averaged[task] = draws
     raise_all(errors)
     return ExpertComparison(
         run=str(results.get("name") or run.name),
         tasks=tuple(found),
-        mean=compare_means(averaged) if averaged else None,
+        mean=compare_mean_of_tasks(averaged),
         without_expert=tuple(task for task in results["tasks"] if task not in experts),
     )
 

@@ -66,7 +66,7 @@ def _check_same_kind(folders: Sequence[Path], parts: Sequence[Mapping[str, Any]]
         str(part.get("data_root_kind", "")): folder
         for part, folder in zip(parts, folders, strict=True)
     }
-    if len(kinds) > 1:
+    if len(kinds) > 1 and (len(kinds) > 2 or "files" not in kinds or "embedded" in kinds):
         told = ", ".join(f"{kind or 'unknown'} in {folder}" for kind, folder in kinds.items())
         raise EvalError(
             "EVL027",
@@ -83,8 +83,10 @@ def _joined(parts: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
         for entry in tasks.values()
         if METRICS[entry["headline"]].higher_is_better
     ]
+    kinds = [part.get("data_root_kind", "") for part in parts]
     return {
         **parts[0],
+        "data_root_kind": next((kind for kind in kinds if kind != "files"), kinds[0]),
         "name": name,
         **({"adapter": name} if parts[0].get("adapter") else {"model": name}),
         **({"transductive": True} if any(part.get("transductive") for part in parts) else {}),

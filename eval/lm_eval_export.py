@@ -3,7 +3,8 @@
 One YAML and one file of rows per task. The prompt of a row is its one user turn, so the model must
 be asked with `--apply_chat_template`; then prompts and choices have the same tokens as here, and
 accuracies are equal. What lm-eval cannot ask (several turns, functions) is left out by name, and
-what it asks otherwise is said in a note.
+what it asks otherwise is said in a note. lm-eval looks for rows from the folder it is started in,
+so each YAML names its file in full: a folder that is moved must be exported again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import IO, cast
 
 from eval.backends.base import Request
 from eval.tasks import Asking, EvalTask, answer_limit, build_requests
-from pipeline.files import open_atomic, write_text
+from pipeline.files import check_replaceable, open_atomic, staged_folder, write_text
 from pipeline.types import Json, TaskExample
 
 TASK_PREFIX = "taskloom_"
+GROUP_FILE = "taskloom.yaml"
+"""In every export: the group of all its tasks."""
 _CHOICE_METRICS = {"accuracy": "acc", "mcc": "mcc"}
 """Metrics that mean the same on both sides; `acc` is always written."""
 
@@ -47,19 +50,35 @@ def export_for_lm_eval(
 
     Args:
         tasks: What to export; all their rows.
-        folder: Receives the files; existing ones of the same name are replaced.
+        folder: Receives the files as a whole or not at all; an earlier export is replaced. Where
+            no task can be exported nothing is written.
         style: Name of the wording.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds something else (OUT004).
         RecipeError: The style is unknown.
     """
-    found = [_export(task, folder, style=style) for task in tasks]
+    target = check_export_folder(folder)
+    asked = [_ask(task, style) for task in tasks]
+    found = [_described(task, requests) for task, requests in asked]
     names = [item.name for item in found if item.name]
     if names:
-        group: dict[str, Json] = {"group": "taskloom", "task": [*names]}
-        _write_yaml(folder / "taskloom.yaml", group)
+        with staged_folder(target) as staged:
+            for item, (task, requests) in zip(found, asked, strict=True):
+                if item.name:
+                    _write_task(item.name, task, requests, staged=staged, target=target)
+            group: dict[str, Json] = {"group": "taskloom", "task": [*names]}
+            _write_yaml(staged / GROUP_FILE, group)
     return found
+
+
+def check_export_folder(folder: Path) -> Path:
+    """Check that an export would replace nothing but an earlier one, and return the full path.
+
+    Raises:
+        OutputError: It would (OUT004).
+    """
+    return check_replaceable(folder, record=GROUP_FILE)
 
 
 def task_name(task: str) -> str:
@@ -67,23 +86,32 @@ def task_name(task: str) -> str:
     return TASK_PREFIX + re.sub(r"[^A-Za-z0-9_]+", "_", task)
 
 
-def _export(task: EvalTask, folder: Path, *, style: str) -> Exported:
-    rows = list(task.examples)
-    requests = build_requests(rows, task.spec, Asking(style=style))
+def _ask(task: EvalTask, style: str) -> tuple[EvalTask, list[Request]]:
+    return task, build_requests(list(task.examples), task.spec, Asking(style=style))
+
+
+def _described(task: EvalTask, requests: Sequence[Request]) -> Exported:
     reason = next((why for request in requests if (why := _why_not(request))), "")
     if not reason and len({request.kind for request in requests}) > 1:
         reason = "rows of two kinds of request"
-    if reason:
-        return Exported(task=task.spec.id, name="", num_rows=len(rows), reason=reason)
-    name = task_name(task.spec.id)
-    data = folder / f"{name}.jsonl"
-    with open_atomic(data) as stream:
-        for row, request in zip(rows, requests, strict=True):
+    return Exported(
+        task=task.spec.id,
+        name="" if reason else task_name(task.spec.id),
+        num_rows=len(requests),
+        reason=reason,
+        note="" if reason else _note(task, requests),
+    )
+
+
+def _write_task(
+    name: str, task: EvalTask, requests: Sequence[Request], *, staged: Path, target: Path
+) -> None:
+    file = f"{name}.jsonl"
+    with open_atomic(staged / file) as stream:
+        for row, request in zip(task.examples, requests, strict=True):
             line = json.dumps(_row(row, request), ensure_ascii=False)
             cast("IO[str]", stream).write(line.encode("utf-8", "replace").decode("utf-8") + "\n")
-    _write_yaml(folder / f"{name}.yaml", _config(name, task, requests[0], data))
-    note = _note(task, requests)
-    return Exported(task=task.spec.id, name=name, num_rows=len(rows), note=note)
+    _write_yaml(staged / f"{name}.yaml", _config(name, task, requests[0], target / file))
 
 
 def _note(task: EvalTask, requests: Sequence[Request]) -> str:
@@ -124,7 +152,7 @@ def _config(name: str, task: EvalTask, request: Request, data: Path) -> dict[str
     config: dict[str, Json] = {
         "task": name,
         "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(data.resolve())}},
+        "dataset_kwargs": {"data_files": {"test": str(data)}},
         "test_split": "test",
         "doc_to_text": "{{prompt}}",
         # Nothing stands between the template's header and the answer.

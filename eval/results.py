@@ -22,7 +22,7 @@ PROMPT_START, PROMPT_END = 900, 300
 """Characters of a prompt that are kept beside a row, for people to read: both ends, since the
 question may stand behind a long context."""
 
-DataRootKind = Literal["embedded", "mirror", "hub"]
+DataRootKind = Literal["embedded", "mirror", "hub", "files"]
 """`embedded`: rows the project generated itself, in the columns of the public data set;
 `mirror`: a local copy; `hub`: the public data set."""
 

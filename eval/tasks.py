@@ -65,6 +65,8 @@ class EvalTask:
     """Most frequent answer of the *train* split, see `find_majority_answer`; `None`: unknown."""
     source: str = ""
     """Where the rows come from, e.g. `ncbi/ncbi_disease@<revision>`, for people to read."""
+    reads_own_files: bool = False
+    """Whether the rows are files beside the annotation, wherever the rows of other tasks are."""
     max_new_tokens: int | None = None
     """Limit of an answer's length; `None` leaves it to the kind and the gold answers."""
 
@@ -150,8 +152,8 @@ def select_rows(task: EvalTask, max_rows: int | None, *, seed: int) -> list[Task
     return rows
 
 
-def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) -> list[Request]:
-    """Return what is put to the backend for each row.
+def check_asking(asking: Asking) -> None:
+    """Check the names of wording and requests; no row is needed for it.
 
     Raises:
         EvalError: The function format (EVL015) or the kind of request (EVL016) is unknown.
@@ -164,16 +166,26 @@ def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) 
             where="request",
             hint=did_you_mean(asking.request, get_args(RequestChoice)),
         )
-    render_calls = None
-    if asking.function_format != CHAT_TEMPLATE:
-        if asking.function_format not in DIALECTS:
-            raise EvalError(
-                "EVL015",
-                f"no function format {asking.function_format!r}",
-                where="function_format",
-                hint=did_you_mean(asking.function_format, [CHAT_TEMPLATE, *DIALECTS]),
-            )
-        render_calls = DIALECTS[asking.function_format].render
+    if asking.function_format not in (CHAT_TEMPLATE, *DIALECTS):
+        raise EvalError(
+            "EVL015",
+            f"no function format {asking.function_format!r}",
+            where="function_format",
+            hint=did_you_mean(asking.function_format, [CHAT_TEMPLATE, *DIALECTS]),
+        )
+    parse_style(asking.style)
+
+
+def build_requests(rows: Sequence[TaskExample], spec: TaskSpec, asking: Asking) -> list[Request]:
+    """Return what is put to the backend for each row.
+
+    Raises:
+        EvalError: The function format (EVL015) or the kind of request (EVL016) is unknown.
+        RecipeError: The style is unknown.
+    """
+    check_asking(asking)
+    is_templated = asking.function_format == CHAT_TEMPLATE
+    render_calls = None if is_templated else DIALECTS[asking.function_format].render
     requests = []
     for row in rows:
         conversation = render_conversation(row, spec, style=asking.style, render_calls=render_calls)

@@ -17,6 +17,8 @@ EXIT_BUG = 1
 EXIT_USER_ERROR = 2
 EXIT_HEALTH = 3
 EXIT_PREEMPTED = 75
+EXIT_INTERRUPTED = 130
+"""Stopped with Ctrl-C, as shells count it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ needs to know code 75, and the workers need the time their checkpoint takes.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -17,17 +18,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from pipeline.errors import EXIT_OK, EXIT_PREEMPTED, PipelineError, TrainingError
+from pipeline.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_PREEMPTED,
+    PipelineError,
+    TrainingError,
+)
+from pipeline.models.quiet import quiet_imports
 from pipeline.process_group import STOP_SIGNALS
 
 _HELP = """usage: python -m pipeline.launch --config_file accelerate_configs/<x>.yaml [...] \
 -m pipeline.train RECIPE [--field value ...]
 
 Takes the arguments of `accelerate launch`. Leaves with the exit code of the worker that failed
-first: 2 after a mistake, 75 when a signal stopped the run and it is saved. SIGTERM and SIGUSR1 are
-handed on to the workers.
+first: 2 after a mistake, 75 when a signal stopped the run and it is saved, 130 after Ctrl-C.
+SIGTERM and SIGUSR1 are handed on to the workers.
 """
-EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        # With workers `_launch` hears of it first, and they tell what is left of the run.
+        sys.stderr.write("interrupted before anything was started\n")
+        return EXIT_INTERRUPTED
 
 
 def launch(arguments: Sequence[str]) -> int:
@@ -74,6 +85,7 @@ def launch_training(config_file: Path, arguments: Sequence[str]) -> int:
 
 
 def _launch(arguments: Sequence[str]) -> int:
+    quiet_imports()
     import yaml
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -151,6 +163,8 @@ def _hand_on(number: int, frame: FrameType | None) -> None:
 @contextlib.contextmanager
 def _quiet_agent() -> Iterator[None]:
     """Silence the agent that starts several workers: it reports a failure in many lines."""
+    # Its import sets the level anew.
+    importlib.import_module("torch.distributed.elastic.agent.server.api")
     names = ("multiprocessing.api", "agent.server.api")
     loggers = [logging.getLogger(f"torch.distributed.elastic.{name}") for name in names]
     levels = [logger.level for logger in loggers]

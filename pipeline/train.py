@@ -1,22 +1,24 @@
 """Trains an adapter: `python -m pipeline.train RECIPE [--field value ...]`.
 
-The same module runs under `accelerate launch --config_file accelerate_configs/<x>.yaml -m`.
+The same module runs under `python -m pipeline.launch --config_file accelerate_configs/<x>.yaml -m`
+and under `accelerate launch`.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.training.signals import leave_at_signals
+from pipeline.training.signals import interrupted_text, leave_at_signals
 
 if __name__ == "__main__":
     # All else that is imported takes seconds, in which a batch system may want to stop.
     leave_at_signals()
 
-from pipeline.errors import EXIT_OK, PipelineError, RecipeError
-from pipeline.process_group import leave_process, tell_once
+from pipeline.errors import EXIT_INTERRUPTED, EXIT_OK, PipelineError, RecipeError
+from pipeline.process_group import is_first_process, leave_process, tell_once
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.training.command import train
 
@@ -28,10 +30,8 @@ too, e.g. --learning_rate 1e-4 --mixture.temperature 3 --tasks '[codah, pubmedqa
 --resume auto goes on from the newest whole checkpoint of the run; without one it starts afresh.
 SIGTERM and SIGUSR1 save a checkpoint and leave with exit code 75.
 On several processes:
-  accelerate launch --config_file accelerate_configs/<x>.yaml -m pipeline.train RECIPE ..."""
+  python -m pipeline.launch --config_file accelerate_configs/<x>.yaml -m pipeline.train RECIPE"""
 _RESUME = "--resume"
-EXIT_INTERRUPTED = 130
-"""Stopped with Ctrl-C, as shells count it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,12 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{_HELP}\n")
         return EXIT_OK
     try:
-        train(read_arguments(given))
+        _train(read_arguments(given))
     except PipelineError as error:
         return tell_once(error, lambda text: sys.stderr.write(f"{text}\n"))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_OK
+
+
+def _train(recipe: Recipe) -> None:
+    try:
+        train(recipe)
+    except KeyboardInterrupt:
+        # A launcher hands it on to workers that a terminal has told already.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if is_first_process():
+            sys.stderr.write(f"{interrupted_text(Path(str(recipe.output_dir)))}\n")
+        raise
 
 
 def read_arguments(arguments: Sequence[str]) -> Recipe:

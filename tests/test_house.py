@@ -17,6 +17,7 @@ LAYERS: dict[str, int] = {
     "pipeline.errors": 0,
     "pipeline.types": 0,
     "pipeline.files": 0,
+    "pipeline.adapter_folder": 0,
     "pipeline.process_group": 0,
     "pipeline.yaml_reader": 0,
     "pipeline.annotations": 1,

@@ -17,6 +17,7 @@ from pipeline.types import Json, Prediction
 MAX_LISTED_ERRORS = 20
 
 _BATCH_ROWS = 4096
+_FEW_LINES = 3
 
 
 class GivenBackend:
@@ -109,6 +110,10 @@ def load_given_answers(path: Path, keys: Collection[str]) -> GivenBackend:
             answers[key] = text
         except EvalError as error:
             errors.append(error)
+        if len(errors) == _FEW_LINES and not answers and {e.code for e in errors} == {"EVL041"}:
+            # Another kind of file: one line is enough.
+            message = f"none of the first {_FEW_LINES} lines is an answer"
+            raise EvalError("EVL041", message, where=path, hint=_FORM)
         if len(errors) == MAX_LISTED_ERRORS:
             break
     raise_all(errors)

@@ -26,6 +26,9 @@ class Cell:
     standard_error: float
     num_rows: int
     num_failures: int = 0
+    """Rows whose answer could not be read, or is not there."""
+    num_unanswered: int = 0
+    """Those of them without any answer."""
     is_comparable: bool = True
     """False where this run answered other rows than the column tells."""
 
@@ -107,6 +110,7 @@ class Leaderboard:
             standard_error=math.sqrt(sum(cell.standard_error**2 for cell in whole)) / len(whole),
             num_rows=sum(cell.num_rows for cell in whole),
             num_failures=sum(cell.num_failures for cell in whole),
+            num_unanswered=sum(cell.num_unanswered for cell in whole),
             is_comparable=all(cell.is_comparable for cell in whole),
         )
 
@@ -243,13 +247,19 @@ def _cell(entry: Mapping[str, Any], column: Column, part: str) -> Cell | None:
     number = (entry.get(part) or {}).get(column.metric)
     if number is None:
         return None
+    failures = entry.get("failures", {}) if part == "metrics" else {}
     return Cell(
         value=number["value"],
         standard_error=number["standard_error"],
         num_rows=entry["num_rows"],
         num_failures=entry["num_failures"] if part == "metrics" else 0,
+        num_unanswered=sum(failures[code] for code in failures if _is_unanswered(code)),
         is_comparable=entry["data_sha256"] == column.data_sha256,
     )
+
+
+def _is_unanswered(code: str) -> bool:
+    return code in {"no_answer", "prompt_too_long"} or code.startswith("server_")
 
 
 def _majority_run(
@@ -312,7 +322,8 @@ def _notes(runs: Sequence[Run]) -> list[str]:
             "Generated data: the rows were made by the project itself in the columns of the public "
             "data sets. These numbers say nothing about the public data sets."
         )
-    if len(kinds) > 1:
+    # Files of one's own are the same for all runs, wherever other rows come from.
+    if len(kinds - {"files"}) > 1:
         notes.append("The runs take their rows from different places and cannot be compared.")
     if any(not cell.is_comparable for run in runs for cell in run.cells.values()):
         notes.append("Numbers marked with † were computed on other rows than the column tells.")

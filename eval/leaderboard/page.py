@@ -25,7 +25,12 @@ from eval.leaderboard.text import number
 from eval.leaderboard.training_runs import TrainingRun, find_training_run
 
 MAX_CARDS = 5
-_DATA_NAMES = {"embedded": "generated", "mirror": "local mirror", "hub": "hub"}
+_DATA_NAMES = {
+    "embedded": "generated",
+    "mirror": "local mirror",
+    "hub": "hub",
+    "files": "files beside the annotations",
+}
 
 
 def build_page(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from eval.leaderboard.board import Cell, Column, Leaderboard, Run
 from eval.leaderboard.charts import dot, thin_bar
 from eval.leaderboard.markup import Html, element, joined
-from eval.leaderboard.text import cell_text, number
+from eval.leaderboard.text import cell_text, failures_text, number
 
 KIND_NAMES = {"majority": "baseline", "base": "base", "adapter": "adapter", "given": "given"}
 
@@ -190,15 +190,17 @@ def _mean_cell(mean: Cell | None, values: list[float], *, family: int | None) ->
 
 
 def _unparsed_cell(run: Run) -> Html:
-    """Return the share of a run's rows whose answers could not be read; the baseline has none."""
+    """Return the share of a run's rows without a readable answer; the baseline has none."""
     if run.kind == "majority":
         return element("td", element("span", "-", class_="none"), data_sort="")
     failures = sum(cell.num_failures for cell in run.cells.values())
+    unanswered = sum(cell.num_unanswered for cell in run.cells.values())
     rows = sum(cell.num_rows for cell in run.cells.values())
     return element(
         "td",
         f"{100 * failures / rows:.1f} %",
-        title=f"{run.name}: {failures:,} of {rows:,} rows",
+        title=f"{run.name}: {failures:,} of {rows:,} rows"
+        + (f", {unanswered:,} of them without an answer" if unanswered else ""),
         data_sort=repr(failures / rows),
     )
 
@@ -215,7 +217,7 @@ def _task_cell(board: Leaderboard, run: Run, column: Column, *, family: int, edg
             class_=class_,
         )
     is_best = cell.is_comparable and cell.value == board.best(column.task)
-    failures = f", {cell.num_failures} unparsable" if cell.num_failures else ""
+    failures = f", {told}" if (told := failures_text(cell)) else ""
     bar = thin_bar(cell.value) if column.higher_is_better else Html("")
     return element(
         "td",

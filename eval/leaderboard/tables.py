@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eval.leaderboard.board import Cell, Column, Leaderboard, Run
 from eval.leaderboard.differences import Differences, difference_text
-from eval.leaderboard.text import cell_text, harmless
+from eval.leaderboard.text import cell_text, failures_text, harmless
 from eval.statistics import Comparison
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ def _task_text(
     text.append(cell_text(cell, column), style="bold green" if is_best else "")
     if differences is not None:
         _append_difference(text, differences.of(run.name, column.task), column)
-    if cell.num_failures:
-        text.append(f"\n{cell.num_failures} unparsable", style="dim")
+    if told := failures_text(cell):
+        text.append(f"\n{told}", style="dim")
     return text
 
 

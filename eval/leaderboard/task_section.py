@@ -10,7 +10,7 @@ from eval.leaderboard.charts import bar_track, dot, dot_track, scale_top
 from eval.leaderboard.details import Confusion, ShownAnswer, ShownRow, TaskDetails
 from eval.leaderboard.markup import Html, element
 from eval.leaderboard.table_section import breakable, family_words, short_name, task_anchor
-from eval.leaderboard.text import number
+from eval.leaderboard.text import failures_text, number
 from eval.metrics import METRICS
 from eval.statistics import Comparison
 from pipeline.templates.answers import render_answer
@@ -102,7 +102,7 @@ def _bars(details: TaskDetails, cells: Sequence[tuple[Run, str, Cell]]) -> Html:
     top = scale_top(column, [cell for _, _, cell in cells])
     parts: list[Html] = []
     for run, colour, cell in cells:
-        failures = f", {cell.num_failures} unparsable" if cell.num_failures else ""
+        failures = f", {told}" if (told := failures_text(cell)) else ""
         parts += [
             element(
                 "div", dot(run, colour), element("span", run.name, title=run.name), class_="who"

@@ -32,6 +32,15 @@ def cell_text(cell: Cell, column: Column | None) -> str:
     return f"{number(cell.value, column)} ± {number(cell.standard_error, column)}{mark}"
 
 
+def failures_text(cell: Cell) -> str:
+    """Return `3 unparsable, 26 without an answer`, or an empty text where every row was read."""
+    counts = {
+        "unparsable": cell.num_failures - cell.num_unanswered,
+        "without an answer": cell.num_unanswered,
+    }
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
 def _picture(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code < 0x20:

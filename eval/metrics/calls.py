@@ -102,9 +102,9 @@ def _asks_for_order(spec: TaskSpec) -> bool:
 
 
 def _overlap(predicted: Counter[str] | None, gold: Counter[str]) -> tuple[int, int, int]:
-    """Return (hits, predicted, gold); an unparsed answer counts as one wrong item."""
+    """Return (hits, predicted, gold); an unparsed answer is one wrong item where none is right."""
     if predicted is None:
-        return 0, 1, gold.total()
+        return 0, int(not gold), gold.total()
     return (predicted & gold).total(), predicted.total(), gold.total()
 
 

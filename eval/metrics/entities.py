@@ -27,12 +27,12 @@ def _entities(value: Json) -> list[tuple[str, str]]:
 def _counts(parsed: Json, target: Json) -> tuple[int, int, int]:
     """Return (hits, predicted, gold) of one row.
 
-    An answer that cannot be parsed counts as one wrong entity, so that it is not free on rows
-    without any entity.
+    An answer that cannot be parsed names nothing, as in seqeval. Where there is nothing to name
+    that would be right, so there it counts as one wrong entity.
     """
     gold = _entities(target)
     if parsed is None:
-        return 0, 1, len(gold)
+        return 0, int(not gold), len(gold)
     predicted = _entities(parsed)
     left: dict[tuple[str, str], int] = {}
     for entity in gold:

@@ -11,10 +11,13 @@ from pipeline.types import Json, TaskSpec
 
 
 def _counts(parsed: Json, target: Json) -> tuple[int, int, int]:
-    """Return (hits, predicted, gold); an unparsed answer counts as one wrong label."""
+    """Return (hits, predicted, gold).
+
+    An unparsed answer is an empty set; where that would be right it counts as one wrong label.
+    """
     gold = set(cast("list[str]", target))
     if parsed is None:
-        return 0, 1, len(gold)
+        return 0, int(not gold), len(gold)
     predicted = set(cast("list[str]", parsed))
     return len(predicted & gold), len(predicted), len(gold)
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from pipeline.adapter_folder import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    read_adapter_config,
+)
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
 from pipeline.adapters.continued_fields import check_given_settings, check_same
 from pipeline.adapters.merging.writing import is_transductive
 from pipeline.adapters.plain_lora import why_not_plain
-from pipeline.adapters.registry import (
-    ADAPTER_CONFIG_FILE,
-    ADAPTER_WEIGHTS_FILE,
-    load_adapter,
-    read_adapter_config,
-)
+from pipeline.adapters.registry import load_adapter
 from pipeline.adapters.routed_config import MtloraConfig
 from pipeline.adapters.task_weights import task_slices
 from pipeline.errors import AdapterError

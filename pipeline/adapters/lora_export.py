@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from pipeline.adapter_folder import EXPORT_FILE
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.adapters.batch_tasks import active_task
 from pipeline.adapters.model_loads import routed_layers
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
     from pipeline.adapters.routed_layer import RoutedLinear
-
-REPORT_FILE = "export.json"
-"""Beside the exported weights: what was exported, and how exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ def export_lora(
         AdapterError: The adapter or the task cannot be exported.
         OutputError: The folder cannot be written, or holds something else (OUT004).
     """
-    target = check_replaceable(folder, record=REPORT_FILE)
+    target = check_replaceable(folder, record=EXPORT_FILE)
     config = model.peft_config[adapter]
     number = _task_number(config, task)
     exact = is_exactly_exportable(model)
@@ -103,7 +101,7 @@ def export_lora(
         _write_lora(model, config, factors, staged)
         if config.base_model_name_or_path:
             BaseFingerprint.of(config.base_model_name_or_path).write(staged / BASE_MODEL_FILE)
-        write_json(staged / REPORT_FILE, report.to_json())
+        write_json(staged / EXPORT_FILE, report.to_json())
         write_text(staged / "README.md", _describe(report))
     return report
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from pipeline.annotations.catalogue import annotation_files, family_of
+from pipeline.annotations.columns import check_columns
 from pipeline.annotations.data_labels import compile_label_values, label_order
 from pipeline.annotations.evaluation import Functions
 from pipeline.annotations.expressions import FUNCTION_NAMES
@@ -22,7 +24,17 @@ from pipeline.annotations.schema import DatasetAnnotation, load_annotation
 from pipeline.errors import AnnotationError, PipelineError, PipelineErrors
 from pipeline.types import Json
 
-GoldenFunction = Callable[[DatasetAnnotation, Golden], list[FieldValues]]
+
+class GoldenExamples(list[FieldValues]):
+    """The values of a golden row's examples, and why some were left out."""
+
+    def __init__(self) -> None:
+        """Start without examples."""
+        super().__init__()
+        self.skipped: Counter[str] = Counter()
+
+
+GoldenFunction = Callable[[DatasetAnnotation, Golden], GoldenExamples]
 """Turns a golden row into the values of its examples."""
 
 
@@ -122,7 +134,7 @@ def _checked_golden(annotation: DatasetAnnotation, functions: Functions) -> list
 
 def golden_values(
     annotation: DatasetAnnotation, golden: Golden, functions: Functions | None = None
-) -> list[FieldValues]:
+) -> GoldenExamples:
     """Run one golden row through the row operations and fields of an annotation.
 
     Raises:
@@ -137,12 +149,13 @@ def golden_values(
         values_of = compile_label_values(task, functions)
         names = label_order([*(names or ()), *(v for _, row in rows for v in values_of(row))])
     evaluate = compile_fields(task, functions, class_names=names)
-    found = []
+    found = GoldenExamples()
+    found.skipped.update(pipeline.skipped)
     for name, row in rows:
         try:
             found.append(evaluate(row, name))
-        except RowSkipped:
-            continue
+        except RowSkipped as reason:
+            found.skipped[reason.reason] += 1
     return found
 
 
@@ -186,6 +199,9 @@ def check_golden(
                 AnnotationError(error.code, message, where=annotation.mark(loc), hint=error.hint)
             )
             continue
+        if len(found) < len(expected) and (missing := _missing_columns(case)):
+            errors.extend(missing)
+            continue
         difference = _difference(expected, found)
         if difference:
             message = f"golden[{position}]: {which}{difference}"
@@ -216,9 +232,20 @@ def _cases(annotation: DatasetAnnotation) -> Iterator[_Case]:
             yield _Case(position, golden, by_view[view], expected, f"view {view!r}: ")
 
 
-def _difference(expected: list[dict[str, Json]], found: list[FieldValues]) -> str | None:
+def _missing_columns(case: _Case) -> list[AnnotationError]:
+    """Return what the annotation reads and a golden row lacks, which would explain a skipped row.
+
+    A row may lack columns that are null now and then, so this is no mistake of its own.
+    """
+    task = case.task.expanded()[0]
+    return check_columns(task, case.golden.row, split=f"golden[{case.position}]")
+
+
+def _difference(expected: list[dict[str, Json]], found: GoldenExamples) -> str | None:
     if len(expected) != len(found):
-        return f"the row gives {len(found)} examples, {len(expected)} are expected"
+        text = f"the row gives {len(found)} examples, {len(expected)} are expected"
+        reasons = f"; left out: {', '.join(found.skipped)}" if found.skipped else ""
+        return text + reasons
     for position, (wanted, got) in enumerate(zip(expected, found, strict=True)):
         which = f"example {position}: " if len(expected) > 1 else ""
         for key, value in wanted.items():

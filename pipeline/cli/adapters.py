@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
     from pipeline.recipe.schema import AdapterType
 
-app = typer.Typer(help="Multi-task adapters.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Multi-task adapters: their types and sizes, and what a trained one can become.
+
+    Examples:
+        taskloom adapters list
+        taskloom adapters export runs/mine --task pubmedqa --to exported/pubmedqa
+    """
 
 
 @app.command(name="list")
@@ -136,13 +146,16 @@ def export(
         taskloom adapters export runs/mine --task pubmedqa --to exported/pubmedqa
         taskloom adapters export runs/smora --task clinc_oos --to exported/clinc --lossy --rows 200
     """
-    from pipeline.adapters.lora_export import REPORT_FILE, export_lora, is_exactly_exportable
+    from pipeline.adapter_folder import EXPORT_FILE, check_adapter_folder
     from pipeline.files import check_replaceable
     from pipeline.models.quiet import quiet_libraries
 
-    quiet_libraries()
-    check_replaceable(to, record=REPORT_FILE, sources=[run])
+    check_replaceable(to, record=EXPORT_FILE, sources=[run])
     recipe = recipe_of_run(run)
+    check_adapter_folder(run / "adapter")
+    quiet_libraries()
+    from pipeline.adapters.lora_export import export_lora, is_exactly_exportable
+
     model = _load(recipe, run / "adapter")
     measured: list[Tensor] = []
     if lossy and not is_exactly_exportable(model):

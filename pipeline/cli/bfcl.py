@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eval.bfcl.data import BfclData
     from eval.bfcl.result_files import CategoryScore
 
-app = typer.Typer(help="Berkeley Function-Calling Leaderboard.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 ModelName = Annotated[str, typer.Option("--model", help="Name on the leaderboard, without '_'.")]
 OutputFormat = Annotated[
@@ -41,7 +41,12 @@ PythonPath = Annotated[
 
 @app.callback()
 def group() -> None:
-    """Berkeley Function-Calling Leaderboard."""
+    """Berkeley Function-Calling Leaderboard: answers in its official files, judged and scored.
+
+    Examples:
+        taskloom bfcl results runs/mine/eval/adapter/samples.jsonl results --model mine
+        taskloom --data-root /data/mirror bfcl score results --model mine --format hermes
+    """
 
 
 @app.command()

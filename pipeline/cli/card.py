@@ -29,7 +29,7 @@ def card(
         taskloom card runs/quickstart --print
     """
     from eval.model_card import CARD_NAME, build_card
-    from pipeline.adapters.registry import check_adapter_folder
+    from pipeline.adapter_folder import check_adapter_folder
     from pipeline.files import staged_folder, write_text
     from pipeline.recipe import load_recipe
 

@@ -31,6 +31,9 @@ RECIPE_MARKERS = ("model_name_or_path:", "stages:", "adapters:")
 """A YAML file with one of these keys is a recipe for training, stages or merging; any other is an
 annotation."""
 
+_USES = {"commercial", "non-commercial", "unknown"}
+"""What `list --licence` takes beside names of licences."""
+
 
 def check(
     context: typer.Context,
@@ -62,6 +65,13 @@ def check(
     from pipeline.annotations.check import check_annotations
     from pipeline.examples.registered import REGISTERED_FUNCTIONS
 
+    if write and not online:
+        raise AnnotationError(
+            "CLI014",
+            "without --online nothing is run that could be written down",
+            where="--write",
+            hint="Add --online",
+        )
     settings = settings_of(context)
     files = _yaml_files(paths) if paths else _builtin_files()
     recipes = [file for file in files if _is_recipe(file)]
@@ -103,7 +113,15 @@ def _yaml_files(paths: list[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix in YAML_SUFFIXES)
+            found = sorted(file for file in path.rglob("*") if _is_visible_yaml(file, path))
+            if not found:
+                raise SourceError(
+                    "CLI015",
+                    "no YAML file is in or below this folder, so there is nothing to check",
+                    where=path,
+                    hint="Name annotations, recipes, or folders that hold some",
+                )
+            files += found
         elif path.is_file():
             files.append(path)
         else:
@@ -111,6 +129,11 @@ def _yaml_files(paths: list[Path]) -> list[Path]:
                 "CLI002", "no such file or folder", where=path, hint="Check the path's spelling"
             )
     return files
+
+
+def _is_visible_yaml(file: Path, folder: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix in YAML_SUFFIXES and not is_hidden
 
 
 def _is_recipe(file: Path) -> bool:
@@ -179,6 +202,10 @@ def list_tasks(
     families = {task.family for task in catalogue}
     _check_name("--family", family, families)
     _check_name("--kind", kind, get_args(TaskKind))
+    if not catalogue.select(licence=licence):
+        _check_name("--licence", licence, {task.source.licence for task in catalogue} | _USES)
+    if not catalogue.select(language=language):
+        _check_name("--language", language, {code for t in catalogue for code in t.source.language})
     tasks = catalogue.select(
         family=family, kind=cast("TaskKind | None", kind), licence=licence, language=language
     )

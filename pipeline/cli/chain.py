@@ -42,7 +42,7 @@ def chain(
     """
     from eval.chains import evaluate_chain
     from eval.tasks import Asking
-    from pipeline.adapters.registry import check_adapter_folder
+    from pipeline.adapter_folder import check_adapter_folder
     from pipeline.cli.eval_tasks import build_eval_tasks
     from pipeline.examples.contexts import contexts_of
     from pipeline.files import write_json

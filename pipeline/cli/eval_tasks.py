@@ -49,6 +49,7 @@ def build_eval_tasks(
                 split=split,
                 majority_answer=_majority_answer(annotation, data_root),
                 source=examples.report.origin,
+                reads_own_files=annotation.source.hub is None,
                 max_new_tokens=max_new_tokens,
             )
         )
@@ -76,8 +77,18 @@ def _majority_answer(annotation: DatasetAnnotation, data_root: Path | None) -> J
     return find_majority_answer(rows, examples.spec)
 
 
-def data_root_kind(given: str | None, resolved: Path | None) -> DataRootKind:
-    """Return where rows come from, as the leaderboard shows it."""
+def data_root_kind(
+    given: str | None, resolved: Path | None, tasks: Sequence[EvalTask]
+) -> DataRootKind:
+    """Return where rows come from, as the leaderboard shows it; files of one's own are no mirror.
+
+    Args:
+        given: Data root as it was given.
+        resolved: Its folder.
+        tasks: What is evaluated; where some tasks read a data root, that is told.
+    """
+    if all(task.reads_own_files for task in tasks):
+        return "files"
     if given == "embedded":
         return "embedded"
     return "hub" if resolved is None else "mirror"

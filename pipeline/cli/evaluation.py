@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pipeline.cli.backends import model_backends
+from pipeline.cli.eval_recipe import fields_beside_recipe
 from pipeline.cli.eval_server import (
     ServerOptions,
     build_server_backend,
@@ -105,7 +106,7 @@ def evaluate_model(
     """Evaluate a model, or what a recipe trained, and print the leaderboard.
 
     A server's key is read from the environment (OPENAI_API_KEY) and never written down. Several
-    processes share the rows under `accelerate launch -m pipeline.cli.main eval ...`.
+    processes share the rows under `python -m pipeline.launch ... -m pipeline.cli.main eval ...`.
 
     Examples:
         taskloom eval --recipe recipes/quickstart/embedded.yaml --evaluation.max_rows 50
@@ -146,11 +147,11 @@ def _job(
     options: Mapping[str, Any],
 ) -> Job:
     """Return what to evaluate, from a recipe or from options."""
+    from eval.tasks import Asking, check_asking
+
     settings = settings_of(context)
     if recipe is not None:
-        _refuse_beside_recipe(options)
-        extra = [model, *overrides] if model is not None else overrides
-        return _job_of_recipe(recipe, [*_shared_fields(options), *extra], settings)
+        return _job_of_recipe(recipe, fields_beside_recipe(model, overrides, options), settings)
     if model is None or options["tasks"] is None:
         raise EvalError(
             "CLI003",
@@ -170,6 +171,8 @@ def _job(
             where="--adapter",
             hint="Let the server load it, and name it with --served-model",
         )
+    asking = Asking(request=options["request"] or "auto", style=options["style"] or "plain")
+    check_asking(asking)
     names = [name.strip() for name in options["tasks"].split(",") if name.strip()]
     job = job_of_options(
         model,
@@ -181,36 +184,18 @@ def _job(
     return replace(
         job,
         max_rows=options["max-rows"],
-        request=options["request"] or job.request,
-        style=options["style"] or job.style,
+        request=asking.request,
+        style=asking.style,
         folder=options["out"] or job.folder,
     )
 
 
-_RECIPE_FIELDS = ("tasks", "style")
-"""Options that are fields of a recipe too, and mean those beside one, as for training."""
-
-
-def _shared_fields(options: Mapping[str, object]) -> list[str]:
-    given = [name for name in _RECIPE_FIELDS if options[name] is not None]
-    return [part for name in given for part in (f"--{name}", str(options[name]))]
-
-
-def _refuse_beside_recipe(options: Mapping[str, object]) -> None:
-    for option, value in options.items():
-        if value is not None and option not in _RECIPE_FIELDS:
-            raise EvalError(
-                "CLI008",
-                "the recipe says this already",
-                where=f"--{option}",
-                hint="Change the recipe's field, e.g. --evaluation.max_rows 50",
-            )
-
-
 def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
     from pipeline.recipe import load_recipe
+    from pipeline.training.early_checks import check_style
 
     recipe = load_recipe(path, overrides)
+    check_style(recipe.style)
     run_folder = Path(cast("str", recipe.output_dir))
     adapter = run_folder / "adapter"
     if not adapter.is_dir():
@@ -218,7 +203,7 @@ def _job_of_recipe(path: Path, overrides: list[str], settings: Settings) -> Job:
             "CLI004",
             "the recipe's run has no adapter yet",
             where=run_folder,
-            hint=f"Train it first: accelerate launch -m pipeline.train {path}",
+            hint=f"Train it first: python -m pipeline.train {path}",
         )
     return replace(job_of(recipe, settings, folder=run_folder / "eval"), adapter=adapter)
 
@@ -245,21 +230,22 @@ def job_of(recipe: Recipe, settings: Settings, *, folder: Path) -> Job:
     given = settings.data_root or recipe.data_root
     data_root = resolve_data_root(given)
     names = evaluation.tasks or tuple(entry.task for entry in recipe.tasks)
+    tasks = build_eval_tasks(
+        catalogue,
+        names,
+        split=evaluation.split,
+        data_root=data_root,
+        max_new_tokens=evaluation.max_new_tokens,
+    )
     return Job(
         model=recipe.model_name_or_path,
         model_revision=recipe.model_revision,
         chat_template_path=Path(template) if (template := recipe.chat_template_path) else None,
         adapter=None,
         include_base=evaluation.include_base,
-        tasks=build_eval_tasks(
-            catalogue,
-            names,
-            split=evaluation.split,
-            data_root=data_root,
-            max_new_tokens=evaluation.max_new_tokens,
-        ),
+        tasks=tasks,
         folder=folder,
-        kind=data_root_kind(given, data_root),
+        kind=data_root_kind(given, data_root, tasks),
         max_rows=evaluation.max_rows,
         request=evaluation.request,
         average_strands=evaluation.average_strands,
@@ -296,6 +282,7 @@ def job_of_options(
     from pipeline.sources.data_root import resolve_data_root
 
     data_root = resolve_data_root(settings.data_root)
+    tasks = build_eval_tasks(catalogue_of(settings), names, split=split, data_root=data_root)
     parts = [model, *([str(adapter)] if adapter else [])]
     name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
     return Job(
@@ -304,9 +291,9 @@ def job_of_options(
         chat_template_path=None,
         adapter=adapter,
         include_base=adapter is None,
-        tasks=build_eval_tasks(catalogue_of(settings), names, split=split, data_root=data_root),
+        tasks=tasks,
         folder=RUNS_FOLDER / f"eval-{name}",
-        kind=data_root_kind(settings.data_root, data_root),
+        kind=data_root_kind(settings.data_root, data_root, tasks),
         max_rows=None,
         request="auto",
         style="plain",
@@ -330,8 +317,8 @@ def _run(job: Job, launch: Launch) -> None:
 
 def evaluate_here(job: Job, launch: Launch) -> list[Path]:
     """Evaluate the base, then the adapter on top of it, and return the folders of results."""
+    from pipeline.adapter_folder import ADAPTER_WEIGHTS_FILE, check_adapter_folder
     from pipeline.adapters.evaluated_loads import counted_evaluation, write_evaluated_routing
-    from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, check_adapter_folder
     from pipeline.models.loading import resolve_model
 
     if job.adapter is not None:
@@ -443,11 +430,13 @@ def score(
     )
     keys = [example.key for one in tasks for example in one.examples]
     folder = out or RUNS_FOLDER / f"score-{task.replace('/', '-')}-{predictions.stem}"
-    evaluate(
+    result = evaluate(
         load_given_answers(predictions, keys),
         tasks,
         output_folder=folder,
         name=predictions.name,
-        data_root_kind=data_root_kind(settings.data_root, data_root),
+        data_root_kind=data_root_kind(settings.data_root, data_root, tasks),
     )
+    if num_missing := sum(part.failures.get("no_answer", 0) for part in result.tasks):
+        stderr.print(f"{num_missing:,} of {len(keys):,} rows without an answer, counted as wrong")
     show_leaderboard([folder], folder)

@@ -109,9 +109,9 @@ def _message_text(message: Message) -> str:
 def _tokens(conversation: Conversation, model: str, *, max_length: int) -> Text:
     """Return the tokens a model sees, on green where the loss is taken."""
     from pipeline.chat.tokenise import tokenise_conversation
-    from pipeline.models.loading import load_tokenizer, resolve_model
+    from pipeline.models.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(resolve_model(model))
+    tokenizer = load_tokenizer(model)
     tokenized = tokenise_conversation(conversation, tokenizer, task_index=0, max_length=max_length)
     text = Text()
     for token_id, is_trained in zip(tokenized.input_ids, tokenized.loss_mask, strict=True):

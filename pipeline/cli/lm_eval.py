@@ -22,17 +22,19 @@ def lm_eval_export(
 
     Ask the model with --apply_chat_template: prompts are then those of `taskloom eval`, and the
     accuracy of tasks with choices is equal, but for DNA units and choices that begin others, which
-    are named. Other answers are scored by exact match.
+    are named. Other answers are scored by exact match. The files name their folder in full, as
+    lm-eval wants it: export again in place of moving them.
 
     Examples:
         taskloom --data-root embedded lm-eval-export chemprot,gue/emp_H3 --out exported
         lm_eval --model hf --model_args pretrained=M --include_path exported
         --tasks taskloom_chemprot --apply_chat_template
     """
-    from eval.lm_eval_export import export_for_lm_eval
+    from eval.lm_eval_export import check_export_folder, export_for_lm_eval
     from pipeline.cli.eval_tasks import build_eval_tasks
     from pipeline.sources.data_root import resolve_data_root
 
+    check_export_folder(out)
     settings = settings_of(context)
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     built = build_eval_tasks(

@@ -32,6 +32,7 @@ from pipeline.cli.report import report
 from pipeline.cli.resume import resume
 from pipeline.cli.shared import Settings, stderr
 from pipeline.errors import EXIT_OK, PipelineError
+from pipeline.models.quiet import quiet_imports
 from pipeline.process_group import leave_process, tell_once
 
 app = typer.Typer(
@@ -67,10 +68,14 @@ def common(
         typer.Option(help="Folder of annotations beside the built-in ones; repeatable."),
     ] = None,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Keep the options that every verb shares."""
+    quiet_imports()
     context.obj = Settings(data_root=data_root, annotation_folders=tuple(annotations or ()))
 
 

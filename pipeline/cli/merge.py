@@ -47,12 +47,13 @@ def merge(
         taskloom merge recipes/merging/two_runs.yaml --method ties --density 0.3 --rank 16
         taskloom merge merged/merge.json --output_dir again
     """
-    from pipeline.adapters.merging.replay import MergeRecord
-    from pipeline.adapters.merging.writing import MERGE_FILE
+    from pipeline.adapter_folder import MERGE_FILE
     from pipeline.recipe.merging import load_merge_recipe
 
     fields = list(overrides or [])
-    if recipe.name == MERGE_FILE:
+    if recipe.name == MERGE_FILE and recipe.is_file():
+        from pipeline.adapters.merging.replay import MergeRecord
+
         record = MergeRecord.load(recipe, fields)
         _run(record.recipe, settings_of(context), record=record)
         return

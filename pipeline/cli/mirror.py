@@ -109,7 +109,11 @@ def _fill(
             except SourceError as error:
                 error.where = f"{plan.annotation.id}: {error.where}"
                 errors.append(error)
-    stdout.print(f"{len(done)} of {len(tasks)} tasks are in {folder}", soft_wrap=True)
+    num_wanted = sum(task.source.hub is not None for task in tasks.values())
+    if num_wanted:
+        stdout.print(f"{len(done)} of {num_wanted} tasks are in {folder}", soft_wrap=True)
+    else:
+        stdout.print("nothing to copy: no task reads a dataset of the hub", soft_wrap=True)
     return errors
 
 

@@ -57,6 +57,13 @@ def new(
     kind = _kind(task)
     data_root = resolve_data_root(settings.data_root)
     own = _own_data(dataset, data_root)
+    if own is not None and config is not None:
+        raise SourceError(
+            "CLI014",
+            "only datasets of the hub have configs",
+            where="--config",
+            hint="Leave it out, or name the folder of one config",
+        )
     target = out or _default_out(dataset, own)
     if target.exists():
         raise OutputError(
@@ -120,7 +127,13 @@ def _survey(
     from pipeline.examples.drafting.survey import survey_files, survey_hub
 
     if own is not None:
-        return survey_files(own, out.parent)
+        try:
+            return survey_files(own, out.parent)
+        except SourceError as error:
+            if error.code == "SRC152":
+                # As it was typed, not as it lies beside the annotation.
+                error.where = dataset
+            raise
     return survey_hub(dataset, config, data_root)
 
 

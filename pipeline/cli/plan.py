@@ -64,12 +64,11 @@ def _build(recipe: Recipe, num_processes: int) -> tuple[MixturePlan, MemoryEstim
     from pipeline.models.quiet import quiet_libraries
     from pipeline.training.early_checks import check_recipe
 
-    check_recipe(recipe)
+    check_recipe(recipe, writes_run=False)
     quiet_libraries()
     from pipeline.examples.workers import automatic_num_proc
     from pipeline.mixture.build import build_batches
     from pipeline.mixture.plan import build_plan
-    from pipeline.models.loading import resolve_model
     from pipeline.training.data import batch_shape, mixture_settings
     from pipeline.training.memory_estimate import estimate_memory
     from pipeline.training.preparing import Maker, prepare
@@ -94,7 +93,7 @@ def _build(recipe: Recipe, num_processes: int) -> tuple[MixturePlan, MemoryEstim
     num_answer_tokens = sum(task.num_loss_tokens for task in made.tasks)
     memory = estimate_memory(
         recipe,
-        resolve_model(recipe.model_name_or_path),
+        recipe.model_name_or_path,
         answer_fraction=num_answer_tokens / max(1, made.num_tokens),
     )
     return made, memory

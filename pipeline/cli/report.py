@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli.compare import preferred_results
 from pipeline.cli.shared import results_below, stdout
-from pipeline.errors import EvalError
+from pipeline.errors import EvalError, OutputError
 
 if TYPE_CHECKING:
     from eval.leaderboard.references import Reference
@@ -50,6 +50,13 @@ def report(
     """
     from eval.leaderboard.references import load_references
 
+    if out.exists() and not out.is_dir():
+        raise OutputError(
+            "OUT001",
+            "cannot write here: this is a file",
+            where=out,
+            hint="Name a folder for the report",
+        )
     published = [] if references is None else load_references(references)
     folders = [folder for run in runs for folder in _folders(run, out)]
     show_leaderboard(folders, out, references=published, against=against)

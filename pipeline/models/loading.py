@@ -30,20 +30,22 @@ _PAD_TOKENS = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endo
 """Padding tokens of known model families, used where a tokenizer does not name its own."""
 
 
-def resolve_model(name: str) -> str:
+def resolve_model(name: str, *, needs_weights: bool = True) -> str:
     """Return the folder or hub id behind a model name.
 
     Args:
         name: `embedded`, a size in `DNA_BASES`, a model folder, or a hub id such as
             `Qwen/Qwen3-0.6B`.
+        needs_weights: Whether more than tokenizer and configuration is read; without weights the
+            embedded base is there at once, with them it may have to be trained first.
 
     Raises:
         ModelError: The name is neither, or the folder holds no usable model.
     """
     if name == EMBEDDED_MODEL:
-        from pipeline.models.embedded import ensure_embedded_base
+        from pipeline.models.embedded import ensure_embedded_base, ensure_embedded_frame
 
-        return str(ensure_embedded_base())
+        return str(ensure_embedded_base() if needs_weights else ensure_embedded_frame())
     if name in DNA_BASES:
         return str(ensure_dna_base(name))
     folder = Path(name).expanduser()
@@ -80,7 +82,7 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
-    source = resolve_model(name)
+    source = resolve_model(name, needs_weights=False)
     if Path(source).is_dir():
         check_tokenizer_folder(Path(source))
     try:
@@ -190,7 +192,8 @@ def build_skeleton(name: str, *, revision: str | None = None) -> PreTrainedModel
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    source = name if (Path(name) / "config.json").is_file() else resolve_model(name)
+    has_config = (Path(name) / "config.json").is_file()
+    source = name if has_config else resolve_model(name, needs_weights=False)
     try:
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         with torch.device("meta"):

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from pipeline.errors import RecipeError, raise_all
 from pipeline.recipe.adapter_rules import added_tokens
 from pipeline.recipe.fields import StrictFields
+from pipeline.recipe.kinds import check_kind
 from pipeline.recipe.overrides import MergedDocument, merge_overrides, parse_overrides
 from pipeline.recipe.reading import read_recipe
 from pipeline.recipe.schema import Recipe
@@ -152,7 +153,9 @@ def load_continual(path: Path, overrides: Sequence[str] = ()) -> Continual:
         RecipeError: A field is unknown, missing or wrong, also of `training`.
         PipelineErrors: Several mistakes, all of them.
     """
-    merged = merge_overrides(load_yaml(path), parse_overrides(overrides))
+    document = load_yaml(path)
+    check_kind(document, "continual")
+    merged = merge_overrides(document, parse_overrides(overrides))
     try:
         recipe = ContinualRecipe.model_validate(merged.value)
     except pydantic.ValidationError as error:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import RecipeError, did_you_mean, raise_all
 from pipeline.recipe.fields import StrictFields
+from pipeline.recipe.kinds import check_kind
 from pipeline.recipe.overrides import merge_overrides, parse_overrides
 from pipeline.yaml_reader import (
     ErrorCodes,
@@ -227,7 +228,9 @@ def load_merge_recipe(path: Path, overrides: Sequence[str] = ()) -> MergeRecipe:
         RecipeError: A field is unknown, missing or wrong.
         PipelineErrors: Several mistakes, all of them.
     """
-    return read_merge_recipe(load_yaml(path), overrides)
+    document = load_yaml(path)
+    check_kind(document, "merge")
+    return read_merge_recipe(document, overrides)
 
 
 def read_merge_recipe(document: YamlDocument, overrides: Sequence[str] = ()) -> MergeRecipe:

@@ -9,6 +9,7 @@ import pydantic
 
 from pipeline.errors import PipelineError, RecipeError, SourceMark, raise_all
 from pipeline.recipe.foreign_names import NOTES, REFUSED, RENAMED
+from pipeline.recipe.kinds import check_kind
 from pipeline.recipe.overrides import MergedDocument, merge_overrides, parse_overrides
 from pipeline.recipe.schema import AdapterChoice, EvaluationSettings, MixtureSettings, Recipe
 from pipeline.types import Json
@@ -43,7 +44,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: A field is unknown, missing, wrong or contradicts another.
         PipelineErrors: Several mistakes, all of them.
     """
-    return read_recipe(load_yaml(path), overrides, name=path.stem)
+    document = load_yaml(path)
+    check_kind(document, "training")
+    return read_recipe(document, overrides, name=path.stem)
 
 
 def read_recipe(document: YamlDocument, overrides: Sequence[str] = (), *, name: str) -> Recipe:

@@ -16,12 +16,12 @@ def train(recipe: Recipe) -> None:
     Raises:
         PipelineError: See `pipeline.training.run.run_training`.
     """
+    from pipeline.models.quiet import quiet_imports, quiet_libraries
     from pipeline.training.early_checks import check_recipe
 
+    quiet_imports()
     check_recipe(recipe)
     from rich.console import Console
-
-    from pipeline.models.quiet import quiet_libraries
 
     console = Console(stderr=True, highlight=False)
     is_main = is_first_process()

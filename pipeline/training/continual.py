@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from pipeline.adapter_folder import ADAPTER_WEIGHTS_FILE
 from pipeline.adapters.merging.factors import check_mergeable, load_expert
 from pipeline.adapters.merging.fold import fold, recompress, spread
 from pipeline.adapters.merging.writing import write_merged
-from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
 from pipeline.errors import RecipeError, TrainingError
 from pipeline.examples.cache import open_tables
 from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json

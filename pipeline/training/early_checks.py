@@ -35,7 +35,7 @@ def check_recipe(recipe: Recipe, *, writes_run: bool = True) -> None:
     errors: list[PipelineError] = []
     checks: list[Callable[[], object]] = [
         lambda: find_annotations(recipe),
-        lambda: _check_style(recipe.style),
+        lambda: check_style(recipe.style),
         lambda: _check_name("function_format", recipe.function_format, function_formats()),
         lambda: _check_model(recipe),
         lambda: _check_data_root(recipe),
@@ -97,7 +97,12 @@ def function_formats() -> list[str]:
     return [CHAT_TEMPLATE, *DIALECTS]
 
 
-def _check_style(style: str) -> None:
+def check_style(style: str) -> None:
+    """Check the name of a wording.
+
+    Raises:
+        RecipeError: There is none of that name (REC010), or it shows no examples (TPL002).
+    """
     _check_name("style", style.partition(":")[0], list(STYLES))
     parse_style(style)
 

@@ -61,7 +61,7 @@ def estimate_memory(recipe: Recipe, source: str, *, answer_fraction: float = 1.0
 
     Args:
         recipe: Batch size, length, types, adapter and optimizer.
-        source: Folder or hub id of the base model; only its configuration is read.
+        source: Name of the base model, as for `resolve_model`; only its configuration is read.
         answer_fraction: Share of tokens that are trained on.
 
     Raises:

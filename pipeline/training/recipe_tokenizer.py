@@ -13,7 +13,7 @@ from pipeline.chat.extension import SETTINGS_FILE, TokenExtension
 from pipeline.errors import AdapterError, MixtureError
 from pipeline.examples.cache import load_examples
 from pipeline.files import cache_root, read_sealed_json, sha256_of_json, write_sealed_json
-from pipeline.models.loading import load_tokenizer, resolve_model
+from pipeline.models.loading import load_tokenizer
 from pipeline.recipe import Recipe
 from pipeline.sources.data_root import resolve_data_root
 from pipeline.templates.styles import render_conversation
@@ -36,7 +36,7 @@ def load_recipe_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """
     template = recipe.chat_template_path
     return load_tokenizer(
-        resolve_model(recipe.model_name_or_path),
+        recipe.model_name_or_path,
         revision=recipe.model_revision,
         chat_template_path=None if template is None else Path(template),
         extension=token_extension(recipe),
@@ -49,8 +49,8 @@ def find_new_token_ids(recipe: Recipe) -> list[int]:
     Raises:
         PipelineError: As for `load_recipe_tokenizer`.
     """
-    source = resolve_model(recipe.model_name_or_path)
-    return token_extension(recipe).add_to(load_tokenizer(source, revision=recipe.model_revision))
+    own = load_tokenizer(recipe.model_name_or_path, revision=recipe.model_revision)
+    return token_extension(recipe).add_to(own)
 
 
 def token_extension(recipe: Recipe) -> TokenExtension:

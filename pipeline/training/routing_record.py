@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import TrainerCallback
 
+from pipeline.adapter_folder import ADAPTER_WEIGHTS_FILE
 from pipeline.adapters.health import LoadTotals, write_routing_report
 from pipeline.adapters.load_counts import LayerLoad
-from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
 from pipeline.adapters.routing_plan import RoutingPlan
 from pipeline.types import Json
 

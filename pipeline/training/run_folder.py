@@ -78,7 +78,7 @@ class RunFolder:
         if changed:
             raise TrainingError(
                 "TRN001",
-                f"this run folder is in use by another run; differs in: {', '.join(changed)}",
+                f"this run folder holds another run; differs in: {', '.join(changed)}",
                 where=self.path,
                 hint="Choose another run_name or output_dir, or set `overwrite_output_dir: true`",
             )

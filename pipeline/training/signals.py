@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from pipeline.errors import EXIT_PREEMPTED, TrainingError
+from pipeline.errors import EXIT_INTERRUPTED, EXIT_PREEMPTED, TrainingError
 from pipeline.process_group import STOP_SIGNALS, is_first_process
 
 SAME_EVENT_SECONDS = 2.0
@@ -31,6 +31,33 @@ def leave_at_signals() -> None:
     """
     for each in STOP_SIGNALS:
         signal.signal(each, _leave)
+    # A shell that starts a job in the background has Ctrl-C ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave_interrupted)
+
+
+def _leave_interrupted(number: int, frame: FrameType | None) -> None:
+    if is_first_process():
+        os.write(2, b"interrupted before the first step; nothing was written\n")
+    os._exit(EXIT_INTERRUPTED)
+
+
+def interrupted_text(run: Path) -> str:
+    """Return what Ctrl-C leaves of a run: unlike a signal of a batch system it saves nothing.
+
+    Args:
+        run: Its folder.
+    """
+    # What it imports in turn must not come before `leave_at_signals`.
+    from pipeline.training.checkpoint_folders import list_checkpoints
+
+    checkpoints = list_checkpoints(run)
+    kept = (
+        f"go on from {checkpoints[-1]} with `taskloom resume {run}`"
+        if checkpoints
+        else "there is no checkpoint to go on from"
+    )
+    return f"interrupted; {kept}. SIGTERM in place of Ctrl-C saves the last step"
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -68,6 +95,8 @@ class StopSignals:
             yield
             return
         before = {each: signal.signal(each, self._receive) for each in STOP_SIGNALS}
+        if signal.getsignal(signal.SIGINT) is _leave_interrupted:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             yield
         finally:

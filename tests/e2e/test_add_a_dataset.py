@@ -47,9 +47,9 @@ def do(line: str, workspace) -> str:
     command = shlex.split(line)
     if command[0] == "taskloom":
         return workspace.taskloom(*command[1:])
-    assert command[:2] == ["accelerate", "launch"]
-    recipe = command[command.index("pipeline.train") + 1 :]
-    return workspace.train(*recipe, "--max_steps", str(STEPS), "--warmup_steps", "1")
+    assert command[:3] == ["python", "-m", "pipeline.launch"]
+    few = ["--max_steps", str(STEPS), "--warmup_steps", "1"]
+    return workspace.run(sys.executable, *command[1:], *few)
 
 
 def test_the_walk_makes_its_own_data_and_names_no_machine():

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LAUNCHER = ["python", "-m", "pipeline.launch"]
 PLACEHOLDER = re.compile(r"<\w+>|\.\.\.|/data/mirror|Qwen/|owner/name")
 
 
@@ -67,7 +68,7 @@ def check_command(command: list[str], workspace) -> None:
     for word in command:
         if word.startswith(("recipes/", "accelerate_configs/")) and not PLACEHOLDER.search(word):
             assert (ROOT / word).exists(), word
-    if command[:2] == ["accelerate", "launch"]:
+    if command[:2] == ["accelerate", "launch"] or command[:3] == LAUNCHER:
         check_launch(command)
         return
     if any(PLACEHOLDER.search(word) for word in command):
@@ -80,9 +81,9 @@ def check_command(command: list[str], workspace) -> None:
 def check_launch(command: list[str]) -> None:
     from pipeline.recipe import load_recipe
 
-    module = command.index("-m")
-    assert command[module + 1] == "pipeline.train"
-    recipe, *changes = command[module + 2 :]
+    module = command.index("pipeline.train")
+    assert command[module - 1] == "-m"
+    recipe, *changes = command[module + 1 :]
     if not PLACEHOLDER.search(recipe):
         load_recipe(ROOT / recipe, changes)
 

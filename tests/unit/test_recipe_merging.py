@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.recipe.merging import MergeRecipe
+from pipeline.errors import RecipeError
+from pipeline.recipe import load_recipe
+from pipeline.recipe.continual import load_continual
+from pipeline.recipe.merging import MergeRecipe, load_merge_recipe
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,22 @@ def test_fit_that_is_no_map_is_one_mistake():
         MergeRecipe.model_validate(
             {"adapters": [{"name": "a", "path": "a", "task": "one/a"}], "fit": "rows"}
         )
+
+
+@pytest.mark.parametrize(
+    ("load", "text", "told"),
+    [
+        (load_recipe, "source: {hub: a/b}\nfields: {text: t}\n", "an annotation"),
+        (load_recipe, "stages: []\ntraining: {}\n", "`taskloom continual`"),
+        (load_recipe, "adapters: []\n", "`taskloom merge`"),
+        (load_merge_recipe, "model_name_or_path: embedded\ntasks: [a]\n", "a training recipe"),
+        (load_continual, "model_name_or_path: embedded\ntasks: [a]\n", "a training recipe"),
+        (load_continual, "adapters: []\n", "a merge recipe"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_in_one_line(tmp_path, load, text, told):
+    path = tmp_path / "file.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="REC011") as caught:
+        load(path)
+    assert told in str(caught.value)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pipeline.adapter_folder import ADAPTER_WEIGHTS_FILE, read_adapter_config
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE, BaseFingerprint
 from pipeline.adapters.plain_lora import why_not_plain
-from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE, read_adapter_config
 from pipeline.errors import AdapterError, PipelineError, raise_all
 from pipeline.files import sha256_of_file
 from pipeline.types import Json

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pipeline.adapter_folder import MERGE_FILE
 from pipeline.adapters.merging.factors import Expert, Factors, check_mergeable, load_expert
 from pipeline.adapters.merging.fold import Recompressed, fold, recompress, spread
 from pipeline.adapters.merging.rules import RULES, RuleName, RuleSettings, merge_by_rule
-from pipeline.adapters.merging.writing import MERGE_FILE, write_merged
+from pipeline.adapters.merging.writing import write_merged
 from pipeline.files import check_replaceable
 from pipeline.types import Json
 

@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from pipeline.adapter_folder import ADAPTER_WEIGHTS_FILE, MERGE_FILE
 from pipeline.adapters.base_fingerprint import BASE_MODEL_FILE
 from pipeline.adapters.merging.factors import Expert, Factors
-from pipeline.adapters.registry import ADAPTER_WEIGHTS_FILE
 from pipeline.files import read_json, staged_folder, write_json
 from pipeline.types import Json
-
-MERGE_FILE = "merge.json"
-"""Sources with hashes, method, coefficients and errors: enough to replay a merge without data."""
 
 
 def write_merged(

@@ -113,7 +113,7 @@ def relation(columns: Columns, forced: bool) -> Guess | None:
 
 
 def regression(columns: Columns, forced: bool) -> Guess | None:
-    """Texts and a number with fractions."""
+    """Texts and a number, which has fractions unless this kind was asked for."""
     texts = free_texts(columns)
     numbers = [column for column in columns.values() if _is_number(column, forced)]
     if not texts or not numbers:
@@ -124,14 +124,16 @@ def regression(columns: Columns, forced: bool) -> Guess | None:
     first, second = pair or (_best_text(texts), None)
     if pair is None and len(texts) == 2 and not _named_text(texts):
         first, second = texts
+    values = _numbers(target)
+    has_fractions = any(not float(value).is_integer() for value in values)
     guess = Guess(
         "regression",
         {"text_a": first.name, **({"text_b": second.name} if second else {})},
-        reason=f"{target.name} holds numbers with fractions",
+        reason=f"{target.name} holds {'numbers with fractions' if has_fractions else 'numbers'}",
     )
     is_text = target.form in {"text", "json"}
     guess.fields["target"] = {"clean": target.name, "steps": ["float"]} if is_text else target.name
-    set_range(guess, target.name, _numbers(target))
+    set_range(guess, target.name, values)
     return guess
 
 

@@ -41,11 +41,36 @@ def ensure_embedded_base(*, progress: bool = True) -> Path:
         OutputError: The cache folder cannot be written.
     """
     settings = BaseSettings()
-    folder = cache_root() / "embedded-base" / settings.fingerprint()
+    folder = _base_folder(settings)
     if not is_complete_folder(folder):
         with staged_folder(folder) as staged:
             build_embedded_base(staged, settings=settings, progress=progress)
     return folder
+
+
+def ensure_embedded_frame() -> Path:
+    """Return a folder with tokenizer and configuration of the embedded base, built in seconds.
+
+    It is the folder of the base itself where that is there, and else one without weights.
+
+    Raises:
+        OutputError: The cache folder cannot be written.
+    """
+    settings = BaseSettings()
+    whole = _base_folder(settings)
+    if is_complete_folder(whole):
+        return whole
+    folder = cache_root() / "embedded-base" / f"{settings.fingerprint()}-frame"
+    if not is_complete_folder(folder):
+        tokenizer = build_embedded_tokenizer(settings.seed)
+        with staged_folder(folder) as staged:
+            llama_config(settings, tokenizer).save_pretrained(staged)
+            tokenizer.save_pretrained(staged)
+    return folder
+
+
+def _base_folder(settings: BaseSettings) -> Path:
+    return cache_root() / "embedded-base" / settings.fingerprint()
 
 
 def build_embedded_base(

@@ -37,7 +37,7 @@ def test_right_golden_rows_pass(annotate):
         ),
         (
             "[{row: {sentence: null, label: 0}, example: {}}]",
-            "the row gives 0 examples, 1 are expected. [ANN171]",
+            "the row gives 0 examples, 1 are expected; left out: fields.text: null. [ANN171]",
         ),
         ("[{row: {sentence: Hi, label: 0}, example: {answer: x}}]", "not 'answer'. [ANN171]"),
         ("[{row: {sentence: Hi, label: 9}, skipped: true}]", "[ANN205]"),
@@ -47,6 +47,21 @@ def test_a_golden_row_that_differs_is_told_with_its_place(annotate, golden, part
     (error,) = golden_errors(annotate(golden=golden))
     assert error.startswith("f.yaml:9:10: golden[0]: ")
     assert part in error
+
+
+def test_a_column_that_a_golden_row_lacks_is_named(annotate):
+    fields = "{text: sentense, target: label}"
+    golden = "[{row: {sentence: Hi, label: 0}, example: {target: sad}}]"
+    (error,) = golden_errors(annotate(fields=fields, golden=golden))
+    assert "fields.text: no column 'sentense' in" in error
+    assert "(golden[0]). Columns: sentence, label. Did you mean 'sentence'? [ANN104]" in error
+
+
+def test_a_condition_that_leaves_a_golden_row_out_is_named(annotate):
+    golden = "[{row: {sentence: Hi, label: 0}, example: {target: sad}}]"
+    rows = "[{where: {of: label, eq: 1}}]"
+    (error,) = golden_errors(annotate(rows=rows, golden=golden))
+    assert "0 examples, 1 are expected; left out: rows[0]: where. [ANN171]" in error
 
 
 def test_numbers_and_booleans_of_golden_rows_are_told_apart(annotate):

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from pipeline import __version__
 from pipeline.annotations.catalogue import builtin_folder
 from pipeline.cli.main import app, main
-from pipeline.errors import AnnotationError
+from pipeline.errors import AnnotationError, SourceError
 
 runner = CliRunner()
 
@@ -40,6 +40,8 @@ def test_the_version_is_told():
         "chain",
         "doctor",
         "overlap",
+        "bfcl",
+        "adapters",
     ],
 )
 def test_every_verb_explains_itself_with_an_example(verb):
@@ -57,6 +59,46 @@ def test_list_selects_by_family_kind_and_licence():
 def test_an_unknown_family_is_an_error_and_not_an_empty_list():
     with pytest.raises(AnnotationError, match=r"'dnaa'. Did you mean 'dna'\? \[CLI007\]"):
         runner.invoke(app, ["list", "--family", "dnaa"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "told"),
+    [
+        ("--licence", "apache", "Did you mean 'apache-2.0'"),
+        ("--licence", "nope", "Allowed: "),
+        ("--language", "xx", "Allowed: "),
+    ],
+)
+def test_an_unknown_licence_or_language_is_an_error_too(option, name, told):
+    with pytest.raises(AnnotationError, match="CLI007") as caught:
+        runner.invoke(app, ["list", option, name], catch_exceptions=False)
+    assert told in str(caught.value)
+
+
+def test_licences_and_languages_are_found_as_before():
+    assert "0 tasks" not in run("list", "--licence", "non-commercial", "--language", "en")
+    assert "0 tasks" in run("list", "--licence", "commercial", "--family", "dna", "--kind", "chat")
+
+
+def test_a_check_of_nothing_is_an_error(tmp_path):
+    (tmp_path / "notes.md").touch()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "bad.yaml").write_text("no: annotation\n")
+    with pytest.raises(SourceError, match=r"nothing to check.*\[CLI015\]"):
+        runner.invoke(app, ["check", str(tmp_path)], catch_exceptions=False)
+    assert "1 annotations and 0 recipes" in run("check", str(copied_annotation(tmp_path)))
+    assert "1 annotations and 0 recipes" in run("check", str(tmp_path))
+
+
+def copied_annotation(folder):
+    own = folder / "own.yaml"
+    own.write_text((builtin_folder() / "biomedical" / "ncbi_disease.yaml").read_text())
+    return own
+
+
+def test_writing_without_running_is_refused():
+    with pytest.raises(AnnotationError, match="CLI014"):
+        runner.invoke(app, ["check", "--write"], catch_exceptions=False)
 
 
 def test_golden_rows_are_shown_without_data():

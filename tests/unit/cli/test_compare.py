@@ -8,7 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.backends.given_backend import GivenBackend
+from eval.compare import compare_runs
+from eval.experts import compare_with_experts
 from eval.harness import evaluate
+from eval.leaderboard import build_leaderboard
+from eval.leaderboard.details import build_details
 from eval.tasks import EvalTask
 from pipeline.cli.main import app
 from pipeline.errors import EvalError
@@ -123,3 +127,54 @@ def test_negative_transfer_is_flagged_per_task(tmp_path):
     for option, code in ((f"two={worse}", "EVL052"), ("two", "CLI023"), ("two=", "CLI023")):
         with pytest.raises(EvalError, match=code):
             runner.invoke(app, ["experts", str(mixed), "--expert", option], catch_exceptions=False)
+
+
+def intervals(found):
+    return {
+        item.task: (item.comparison.low, item.comparison.high, item.comparison.p_value)
+        for item in found.tasks
+    }
+
+
+def test_one_pair_of_runs_has_one_interval_wherever_it_is_shown(tmp_path):
+    names = ("one", "two", "three")
+    rights = {"one": 13, "two": 22, "three": 31}
+    folders = []
+    for name, right in (("base", 20), ("adapter", None)):
+        tasks = [make_task(each) for each in names]
+        answers = {
+            row.key: "yes" if index < (right or rights[task.spec.id]) else "no"
+            for task in tasks
+            for index, row in enumerate(task.examples)
+        }
+        folders.append(tmp_path / name)
+        evaluate(GivenBackend(answers, name=name), tasks, output_folder=folders[-1])
+        results = json.loads((folders[-1] / "results.json").read_text())
+        about = {"backend": "transformers", "model": "m"}
+        about["adapter"] = None if name == "base" else name
+        (folders[-1] / "results.json").write_text(json.dumps(results | about))
+    found = compare_runs(*folders)
+    asked = intervals(found)
+    page = build_details(build_leaderboard(folders))
+    shown = {item.column.task: item.differences["adapter"] for item in page}
+    assert {task: (it.low, it.high, it.p_value) for task, it in shown.items()} == asked
+    experts = compare_with_experts(folders[1], dict.fromkeys(reversed(names), folders[0]))
+    assert intervals(experts) == asked
+    assert experts.mean == found.macro
+    for folder in folders:
+        results = json.loads((folder / "results.json").read_text())
+        results["tasks"] = dict(reversed(results["tasks"].items()))
+        (folder / "results.json").write_text(json.dumps(results))
+    reordered = compare_runs(*folders)
+    assert [item.task for item in reordered.tasks] == ["three", "two", "one"]
+    assert intervals(reordered) == asked
+    assert reordered.macro == found.macro
+
+
+def test_tasks_of_equal_answers_still_draw_rows_of_their_own(tmp_path):
+    first, second = (write_run(tmp_path / name, right=n) for name, n in (("a", 10), ("b", 20)))
+    found = compare_runs(first, second)
+    # Were the draws the same, the mean would be as uncertain as one task.
+    one = found.tasks[0].comparison
+    width = (found.macro.high - found.macro.low) / (one.high - one.low)
+    assert width == pytest.approx(0.5**0.5, abs=0.06)

@@ -54,6 +54,22 @@ def test_own_data_is_drafted_beside_it(tiny, tmp_path):
     assert "files: {train: train.jsonl}" in (mirror / "tiny" / "colour" / "train.yaml").read_text()
 
 
+def test_the_reason_for_a_kind_that_was_asked_for_is_true(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path / "cache"))
+    for name, step in (("whole", 1), ("parts", 0.5)):
+        rows = [{"text": f"review number {i} of this", "stars": i % 5 * step} for i in range(40)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        told = run("new", tmp_path / f"{name}.jsonl", "--task", "regression")
+        assert "because stars holds numbers" in told
+        assert ("with fractions" in told) == (name == "parts")
+
+
+def test_a_folder_without_rows_is_told_by_its_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "emptydir").mkdir()
+    assert failure(capsys, "new", "emptydir").startswith("emptydir: holds no rows")
+
+
 def test_an_existing_file_is_not_overwritten(tiny, tmp_path, capsys):
     _, mirror = tiny
     (tmp_path / "colour.yaml").write_text("mine")
@@ -68,6 +84,7 @@ def test_an_existing_file_is_not_overwritten(tiny, tmp_path, capsys):
         (["new", "tiny/colour", "--task", "clasification"], "Did you mean 'classification'"),
         (["new", "tiny/colour", "--golden-from-rows"], "the card's licence is unknown"),
         (["new", "./nowhere"], "no such file or folder"),
+        (["new", "mirror/tiny/colour", "--config", "x"], "[CLI014]"),
         (["new", "tiny/none"], "switched off"),
         (["new", "tiny/colour", "--config", "x"], "no config 'x'"),
         (["mirror", "tiny/colour"], "tasks and a folder are needed"),
@@ -108,6 +125,16 @@ def test_a_recipe_names_what_is_mirrored(tiny, tmp_path):
     run("--data-root", mirror, "mirror", "--recipe", recipe, "--to", tmp_path / "copy")
     lock = json.loads((tmp_path / "copy" / "taskloom.lock.json").read_text())
     assert set(lock["datasets"]) == {"tiny/colour", "tiny/calls"}
+
+
+def test_tasks_of_own_files_are_not_counted_as_missing(tiny, tmp_path):
+    annotations, mirror = tiny
+    run("new", mirror / "tiny" / "colour" / "train.jsonl", "--out", mirror / "own.yaml")
+    own = ("--annotations", annotations, "--annotations", mirror, "--data-root", mirror, "mirror")
+    told = run(*own, "own", "--to", tmp_path / "copy")
+    assert "own: reads files of its own" in told
+    assert "nothing to copy" in told
+    assert "1 of 1 tasks are in" in run(*own, "own", "tiny/colour", "--to", tmp_path / "copy")
 
 
 def test_one_task_that_fails_does_not_stop_the_others(tiny, tmp_path, capsys):

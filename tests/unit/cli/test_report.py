@@ -11,7 +11,7 @@ from eval.compare import compare_runs
 from eval.joining import join_results
 from eval.results import read_results, read_samples_by_task
 from pipeline.cli.main import app
-from pipeline.errors import EvalError
+from pipeline.errors import EvalError, OutputError
 from tests.unit.cli.test_compare import write_run
 
 runner = CliRunner()
@@ -114,3 +114,16 @@ def test_generated_rows_are_not_joined_to_public_ones(runs):
     with pytest.raises(EvalError, match=r"embedded.*EVL027"):
         join_results(parts, runs / "joined", name="single")
     assert not (runs / "joined").exists()
+
+
+def test_files_of_ones_own_are_joined_to_rows_of_a_data_root(runs):
+    change(runs / "single" / "first", data_root_kind="files")
+    parts = [runs / "single" / name for name in ("first", "second")]
+    joined = read_results(join_results(parts, runs / "joined", name="single"))
+    assert joined["data_root_kind"] == "hub"
+
+
+def test_a_file_for_a_folder_is_told_before_anything_is_shown(runs, tmp_path):
+    (tmp_path / "README.md").touch()
+    with pytest.raises(OutputError, match=r"this is a file.*\[OUT001\]"):
+        report(runs / "weak", "--out", tmp_path / "README.md")

@@ -30,7 +30,12 @@ def test_a_name_that_stands_for_several_tasks_is_scored_as_all_of_them(tasks, tm
     path = tmp_path / "answers.jsonl"
     rows = [{"key": task.examples[0].key, "text": "yes"} for task in tasks]
     path.write_text("\n".join(map(json.dumps, rows)))
-    assert run("score", "bfcl", path, "--out", tmp_path / "out").exit_code == 0
+    result = run("score", "bfcl", path, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "78 of 80 rows without an answer" in result.output
+    assert "39 without an answer" in result.output
+    assert "unparsable" not in result.output
+    assert ", 39 without an answer" in (tmp_path / "out" / "report.html").read_text()
     found = read_results(tmp_path / "out")["tasks"]
     assert {name: entry["metrics"]["accuracy"]["value"] for name, entry in found.items()} == {
         "bfcl/one": 1 / 40,

@@ -50,13 +50,22 @@ def test_a_wrong_line_is_named_with_its_number(tmp_path, row, code, words):
     assert str(error.where).endswith("answers.jsonl:2")
 
 
+def test_a_file_of_another_kind_is_one_error(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# Title\n\n" + "Some words.\n" * 40)
+    error = error_of(path)
+    assert (error.code, error.where) == ("EVL041", path)
+    assert "none of the first 3 lines is an answer" in str(error)
+
+
 def test_a_second_answer_to_one_key_is_an_error(tmp_path):
     row = {"key": KEYS[0], "text": "a"}
     assert error_of(write(tmp_path, row, row)).code == "EVL042"
 
 
 def test_all_errors_are_told_at_once_but_not_thousands(tmp_path):
-    error = error_of(write(tmp_path, *["{"] * 5000))
+    answer = {"key": KEYS[0], "text": "a"}
+    error = error_of(write(tmp_path, answer, *["{"] * 5000))
     assert len(error.errors) == 20
 
 

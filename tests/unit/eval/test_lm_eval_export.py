@@ -12,6 +12,7 @@ from eval.harness import evaluate
 from eval.lm_eval_export import export_for_lm_eval, task_name
 from eval.results import read_samples
 from eval.tasks import EvalTask
+from pipeline.errors import OutputError
 from pipeline.types import TaskExample, TaskSpec
 from tests.unit.eval.tiny_llama import build_tiny_model, build_tiny_tokenizer
 
@@ -93,6 +94,28 @@ def test_what_lm_eval_cannot_ask_is_left_out_by_name(tmp_path):
     assert found.name == ""
     assert "functions" in found.reason
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_replaces_nothing_but_an_export(tmp_path):
+    folder = tmp_path / "exported"
+    export_for_lm_eval([make_task("one/label"), make_task("one/other")], folder)
+    export_for_lm_eval([make_task()], folder)
+    names = {
+        "manifest.json",
+        "taskloom.yaml",
+        "taskloom_one_label.jsonl",
+        "taskloom_one_label.yaml",
+    }
+    assert {path.name for path in folder.iterdir()} == names
+    rows = read(folder / "taskloom_one_label.yaml")["dataset_kwargs"]["data_files"]["test"]
+    assert rows == str(folder / "taskloom_one_label.jsonl")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "topic.yaml").write_text("id: topic\n")
+    for place in (own, tmp_path):
+        with pytest.raises(OutputError, match="OUT004"):
+            export_for_lm_eval([make_task()], place)
+    assert [path.name for path in own.iterdir()] == ["topic.yaml"]
 
 
 def test_names_are_those_lm_eval_takes():

@@ -251,7 +251,9 @@ def indicator_columns(pairs, items_of):
     for row, (parsed, target) in enumerate(pairs):
         sides = []
         for value in (parsed, target):
-            counts = Counter(items_of(value)) if value is not None else Counter(["unparsed"])
+            # An unparsed answer is an empty one, and wrong also where an empty one is right.
+            unparsed = [] if items_of(target) else ["unparsed"]
+            counts = Counter(unparsed if value is None else items_of(value))
             sides.append({(row, item, n) for item, count in counts.items() for n in range(count)})
         for item in sorted(sides[0] | sides[1], key=str):
             predicted.append(int(item in sides[0]))
@@ -287,15 +289,39 @@ def set_pairs(generator):
     return [(random_set(generator), random_set(generator)) for _ in range(generator.randint(1, 8))]
 
 
+def set_pairs_with_unparsed(generator):
+    pairs = []
+    for parsed, target in set_pairs(generator):
+        is_unparsed = target and generator.random() < 0.3
+        pairs.append((None if is_unparsed else parsed, target))
+    return pairs
+
+
 def as_matrix(rows):
-    return np.array([[int(label in row) for label in LABELS] for row in rows])
+    return np.array([[int(label in (row or ())) for label in LABELS] for row in rows])
 
 
-def test_set_f1_equals_scikit_learns_micro_average():
+@pytest.mark.parametrize(
+    ("name", "kind", "target"),
+    [
+        ("entity_f1", "token_classification", [{"text": "a", "type": "X"}]),
+        ("set_f1", "multi_label", ["x"]),
+    ],
+)
+def test_an_unparsed_answer_is_no_free_answer_where_nothing_is_to_be_named(name, kind, target):
+    metric, spec = METRICS[name], spec_of(kind)
+    pairs = [(target, target), (None, [])]
+    assert metric.corpus(pairs, spec) == pytest.approx(2 / 3)
+    assert metric.corpus([(target, target), ([], [])], spec) == 1.0
+    assert metric.corpus([(target, target), (None, target)], spec) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("pairs", [set_pairs, set_pairs_with_unparsed])
+def test_set_f1_equals_scikit_learns_micro_average(pairs):
     check(
         "set_f1",
         spec_of("multi_label"),
-        set_pairs,
+        pairs,
         lambda pairs: sklearn_metrics.f1_score(
             as_matrix([b for _, b in pairs]),
             as_matrix([a for a, _ in pairs]),
@@ -439,6 +465,11 @@ def test_entity_f1_of_bio_tags_equals_seqeval():
         ]
         guess = [drop_loose_ends(row) for row in guess]
         pairs = [(spans(a), spans(b)) for a, b in zip(guess, gold, strict=True)]
+        for place, (_, target) in enumerate(pairs):
+            if target and generator.random() < 0.2:
+                # For seqeval an answer that cannot be read is one without entities.
+                pairs[place] = (None, target)
+                guess[place] = ["O"] * len(guess[place])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = seqeval_metrics.f1_score(gold, guess, zero_division=1)

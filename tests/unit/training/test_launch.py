@@ -143,4 +143,13 @@ def test_ctrl_c_to_a_launch_of_several_is_told_by_its_exit_code(worker, tmp_path
     launched.kill(signal.SIGINT)
     assert launched.wait(60) == 130
     launched.close()
-    assert "Traceback" not in (tmp_path / "log.txt").read_text()
+    assert (tmp_path / "log.txt").read_text() == ""
+
+
+def test_ctrl_c_before_there_are_workers_is_one_line(monkeypatch, capsys):
+    def interrupt(arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "_launch", interrupt)
+    assert main(["--config_file", "x.yaml"]) == 130
+    assert capsys.readouterr().err == "interrupted before anything was started\n"

@@ -52,7 +52,7 @@ def test_the_same_recipe_may_run_again(started):
 def test_another_recipe_is_refused_with_what_differs(started):
     recipe = make_recipe(started.path, learning_rate=0.5, lora_r=3)
     assert refusal(started, recipe) == (
-        "RUN: this run folder is in use by another run; differs in: lora_r, learning_rate. Choose "
+        "RUN: this run folder holds another run; differs in: lora_r, learning_rate. Choose "
         "another run_name or output_dir, or set `overwrite_output_dir: true`. [TRN001]"
     )
 

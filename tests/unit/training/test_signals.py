@@ -96,7 +96,7 @@ def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path):
     assert trainer.state.global_step == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 @pytest.mark.parametrize(
     ("command", "package"),
     [
@@ -124,6 +124,10 @@ def test_a_signal_while_training_imports_asks_for_a_requeue(tmp_path, command, p
         check=False,
         timeout=60,
     )
+    if number == signal.SIGINT:
+        told = "interrupted before the first step; nothing was written\n"
+        assert (done.returncode, done.stderr) == (130, told)
+        return
     assert done.returncode == 75, done.stderr
     assert done.stderr == (
         f"training: stopped by {number.name} before the first step. Go on with `--resume auto`. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 
 import pytest
 import torch
@@ -60,12 +61,30 @@ def test_only_the_first_process_tells(recipe, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_interrupted_run_ends_without_a_traceback(recipe, monkeypatch):
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("steps", [(), (30, 4)])
+def test_an_interrupted_run_tells_once_what_is_left_of_it(
+    tmp_path, recipe, monkeypatch, capsys, steps, rank
+):
     def interrupt(recipe: object) -> None:
         raise KeyboardInterrupt
 
+    run = tmp_path / "run"
+    for step in steps:
+        (run / f"checkpoint-{step}").mkdir(parents=True)
+    ignored = []
+    monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr(train_module, "train", interrupt)
-    assert main([recipe]) == 130
+    monkeypatch.setattr(train_module.signal, "signal", lambda *given: ignored.append(given))
+    assert main([recipe, "--output_dir", str(run)]) == 130
+    assert ignored == [(signal.SIGINT, signal.SIG_IGN)]
+    kept = (
+        f"go on from {run}/checkpoint-30 with `taskloom resume {run}`"
+        if steps
+        else "there is no checkpoint to go on from"
+    )
+    told = f"interrupted; {kept}. SIGTERM in place of Ctrl-C saves the last step\n"
+    assert capsys.readouterr().err == (told if rank == "0" else "")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.files import is_complete_folder
-from pipeline.models.embedded import build, build_embedded_base, ensure_embedded_base
+from pipeline.mixture.tokens import tokenizer_fingerprint
+from pipeline.models.embedded import (
+    build,
+    build_embedded_base,
+    ensure_embedded_base,
+    ensure_embedded_frame,
+)
 from pipeline.models.embedded.settings import BaseSettings
+from pipeline.models.loading import build_skeleton, load_tokenizer
 
 
 def test_the_folder_loads_as_any_transformers_model(tmp_path):
@@ -43,6 +50,22 @@ def test_the_base_is_built_once_and_again_when_damaged(tmp_path, monkeypatch):
     weights.write_bytes(b"")
     ensure_embedded_base(progress=False)
     assert is_complete_folder(folder)
+
+
+def test_tokenizer_and_shapes_need_no_training_and_are_those_of_the_base(tmp_path, monkeypatch):
+    monkeypatch.setenv("TASKLOOM_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "BaseSettings", lambda: BaseSettings(num_steps=1))
+    with monkeypatch.context() as patch:
+        patch.delattr(build, "train_base")
+        early = tokenizer_fingerprint(load_tokenizer("embedded"))
+        shapes = {name: p.shape for name, p in build_skeleton("embedded").named_parameters()}
+        frame = ensure_embedded_frame()
+    assert not list(frame.glob("*.safetensors"))
+    base = ensure_embedded_base(progress=False)
+    assert ensure_embedded_frame() == base != frame
+    assert tokenizer_fingerprint(load_tokenizer(str(base))) == early
+    model = AutoModelForCausalLM.from_pretrained(base)
+    assert {name: p.shape for name, p in model.named_parameters()} == shapes
 
 
 def test_any_change_of_the_settings_changes_the_fingerprint():
