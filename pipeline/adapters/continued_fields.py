@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.registry import read_adapter_config
+from pipeline.adapter_folder import read_adapter_config
 from pipeline.errors import AdapterError
 
 if TYPE_CHECKING:
