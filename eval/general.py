@@ -23,6 +23,7 @@ _METRICS = ("acc_norm", "acc", "exact_match", "f1", "mcc")
 """The first that a benchmark has is shown."""
 _FILTERS = ("none", "strict-match")
 """Ways to cut the answer out of a text; the first that a metric has is shown, else any."""
+_HAS_LM_EVAL = "import sys, importlib.util as u; sys.exit(u.find_spec('lm_eval') is None)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,14 +151,15 @@ def find_general(folder: Path) -> list[GeneralScore]:
 
 def _call(command: list[str]) -> None:
     try:
-        # A list and no shell; what lm-eval says goes to the user's terminal.
+        # Lists and no shell.
+        check = [command[0], "-c", _HAS_LM_EVAL]
+        if subprocess.run(check, capture_output=True, check=False).returncode:  # noqa: S603
+            raise _not_there(command[0])
+        # What lm-eval says goes to the user's terminal.
         done = subprocess.run(command, check=False)  # noqa: S603
     except OSError as error:
         raise _not_there(command[0]) from error
     if done.returncode:
-        check = [command[0], "-c", "import lm_eval"]
-        if subprocess.run(check, capture_output=True, check=False).returncode:  # noqa: S603
-            raise _not_there(command[0])
         raise _no_results(f"it ended with exit code {done.returncode}")
 
 

@@ -1,11 +1,13 @@
 """lm-eval's own benchmarks beside a run, with a program that stands for lm-eval."""
 
+import importlib.util
 import json
+import subprocess
 import sys
 
 import pytest
 
-from eval.general import find_general, read_scores, run_general
+from eval.general import _HAS_LM_EVAL, find_general, read_scores, run_general
 from pipeline.errors import EvalError
 
 RESULTS = {
@@ -19,10 +21,11 @@ RESULTS = {
 }
 
 
-def stand_in(folder, body):
+def stand_in(folder, body, *, has_lm_eval=True):
     """Return a program that is called as Python is, and writes results where it is told."""
     path = folder / "python"
-    path.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{body}\n")
+    asked = f"if '-c' in sys.argv: sys.exit({int(not has_lm_eval)})"
+    path.write_text(f"#!{sys.executable}\nimport pathlib, sys\n{asked}\n{body}\n")
     path.chmod(0o755)
     return str(path)
 
@@ -52,14 +55,18 @@ def test_the_numbers_of_lm_eval_are_kept_beside_the_run(tmp_path):
     assert (found.benchmark, found.num_rows) == ("mmlu", 100)
 
 
-def test_a_python_without_lm_eval_is_told(tmp_path):
-    for python in (str(tmp_path / "none"), stand_in(tmp_path, "sys.exit(1)")):
+def test_a_python_without_lm_eval_is_told_and_says_nothing_itself(tmp_path, capfd):
+    without = stand_in(tmp_path, "sys.exit('no such module')", has_lm_eval=False)
+    for python in (str(tmp_path / "none"), without):
         with pytest.raises(EvalError, match="EVL081"):
             run_general(["mmlu"], tmp_path, model="base", python=python)
+    assert capfd.readouterr().err == ""
+    probe = subprocess.run([sys.executable, "-c", _HAS_LM_EVAL], check=False)
+    assert bool(probe.returncode) == (importlib.util.find_spec("lm_eval") is None)
 
 
 def test_results_that_are_none_are_told(tmp_path):
-    failing = stand_in(tmp_path, "sys.exit(0 if 'import lm_eval' in sys.argv else 3)")
+    failing = stand_in(tmp_path, "sys.exit(3)")
     with pytest.raises(EvalError, match=r"exit code 3.*EVL082"):
         run_general(["mmlu"], tmp_path, model="base", python=failing)
     with pytest.raises(EvalError, match="EVL082"):
