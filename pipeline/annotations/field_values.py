@@ -290,7 +290,7 @@ def _choice(is_hashed: bool, limit: Json) -> _Finisher:
     """
 
     def finish(scope: Mapping[str, Json]) -> tuple[Json, list[str] | None]:
-        options = [as_text(option) for option in list_of(scope["$choices"])]
+        options = _options(scope)
         gold = scope["$target"]
         if isinstance(gold, bool):
             gold = int(gold)
@@ -320,6 +320,13 @@ def _choice(is_hashed: bool, limit: Json) -> _Finisher:
     return finish
 
 
+def _options(scope: Mapping[str, Json]) -> list[str]:
+    try:
+        return [as_text(option) for option in list_of(scope["$choices"])]
+    except RowSkipped as skipped:
+        raise RowSkipped(f"choices: {skipped.reason}") from None
+
+
 def _hashed_order(options: list[str]) -> Callable[[int], tuple[bytes, int]]:
     salt = "\x1f".join(sorted(options)).encode(errors="replace")
 
@@ -331,7 +338,7 @@ def _hashed_order(options: list[str]) -> Callable[[int], tuple[bytes, int]]:
 
 
 def _ranking(scope: Mapping[str, Json]) -> tuple[Json, list[str] | None]:
-    options = [as_text(option) for option in list_of(scope["$choices"])]
+    options = _options(scope)
     ranked = list_of(scope["$target"])
     if not all(isinstance(item, int) and 0 <= item < len(options) for item in ranked):
         raise AnnotationError("ANN208", "a ranking lists positions of `choices`, counted from 0")

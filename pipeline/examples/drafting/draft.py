@@ -280,6 +280,10 @@ class _Writer:
         if self.survey.unused:
             unused = ", ".join(self.survey.unused[:10])
             comments.setdefault("splits", []).append(f"not used: {unused}")
+        read = {use.path.root for use in paths_used(self._parsed(value))}
+        if unread := [name for name in self.survey.columns if name.partition(".")[0] not in read]:
+            told = f"columns that are not read: {', '.join(unread[:10])}"
+            comments.setdefault("fields", []).append(told)
         skipped = [f"{r.split}: {_skipped(r)}" for r in reports if r.skipped]
         if skipped:
             comments.setdefault("verified", []).extend(skipped)

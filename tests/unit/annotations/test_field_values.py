@@ -85,6 +85,8 @@ def test_too_few_options_or_no_answer_skip_the_row(annotate):
         run({"q": "?", "options": ["x"], "answer": 0}, 0)
     with pytest.raises(RowSkipped, match="null"):
         run({"q": "?", "options": ["x", "y"], "answer": None}, 0)
+    with pytest.raises(RowSkipped, match="choices: null where text is needed"):
+        run({"q": "?", "options": ["x", None], "answer": 0}, 0)
 
 
 def test_hashed_order_moves_the_right_option_evenly_and_for_good(annotate):

@@ -269,6 +269,16 @@ def test_rows_without_a_given_label_are_left_out_by_a_condition(mirror, tmp_path
     assert "ne: -1" in draft.text
 
 
+def test_columns_that_no_field_reads_are_named(mirror, tmp_path):
+    rows = [SHAPES["classification"](n) | {"hint": f"see {n}"} for n in range(40)]
+    assert (
+        "columns that are not read: hint\n"
+        in draft_of(mirror({"train": rows}), tmp_path / "task.yaml").text
+    )
+    plain = mirror({"train": map(SHAPES["classification"], range(40))})
+    assert "not read" not in draft_of(plain, tmp_path / "other.yaml").text
+
+
 def test_the_user_can_ask_for_another_kind(mirror, tmp_path):
     root = mirror({"train": map(SHAPES["classification"], range(40))})
     assert draft_of(root, tmp_path / "task.yaml").others == ["text"]
