@@ -123,6 +123,8 @@ def test_a_signal_while_training_imports_asks_for_a_requeue(tmp_path, command, p
         text=True,
         check=False,
         timeout=60,
+        # Where the tests run in the background, Ctrl-C is ignored, and so would it be here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     if number == signal.SIGINT:
         told = "interrupted before the first step; nothing was written\n"
