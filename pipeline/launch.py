@@ -160,9 +160,15 @@ def _hand_on(number: int, frame: FrameType | None) -> None:
             os.kill(worker.pid, number)
 
 
+def _concerns_users(record: logging.LogRecord) -> bool:
+    """Return whether more is said than that all cores of the CPU are used."""
+    text = record.getMessage()
+    return "--num_cpu_threads_per_process" not in text or text.count("\t`--") > 1
+
+
 @contextlib.contextmanager
 def _quiet_agent() -> Iterator[None]:
-    """Silence the agent that starts several workers: it reports a failure in many lines."""
+    """Silence what starts workers: a failure is many lines there, a default is a warning."""
     # Its import sets the level anew.
     importlib.import_module("torch.distributed.elastic.agent.server.api")
     names = ("multiprocessing.api", "agent.server.api")
@@ -170,9 +176,12 @@ def _quiet_agent() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    launcher = logging.getLogger("accelerate.commands.launch")
+    launcher.addFilter(_concerns_users)
     try:
         yield
     finally:
+        launcher.removeFilter(_concerns_users)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
