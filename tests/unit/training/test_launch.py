@@ -45,11 +45,12 @@ def test_the_exit_code_of_the_workers_is_handed_on(worker, capfd, config, code):
     assert "exitcode" not in told
 
 
-def test_a_launch_on_a_cpu_says_nothing_itself(worker, capfd, monkeypatch):
+def test_a_launch_on_a_cpu_says_nothing_itself(worker, capfd, caplog, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("psutil.cpu_count", lambda logical: 4)
     assert main(arguments(ONE, worker("pass"))) == 0
     assert capfd.readouterr().err == ""
+    assert caplog.messages == []
 
 
 def test_a_mistake_of_all_workers_is_told_though_the_one_that_tells_comes_last(worker, capfd):
