@@ -10,7 +10,11 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from benchmarks import (
+from pipeline.models.quiet import quiet_libraries
+
+quiet_libraries()
+
+from benchmarks import (  # noqa: E402 - these import the libraries
     bench_adapters,
     bench_batches,
     bench_box,
@@ -21,7 +25,7 @@ from benchmarks import (
     bench_normalise,
     bench_train,
 )
-from benchmarks.peer_environment import PEER_PYTHON
+from benchmarks.peer_environment import PEER_PYTHON  # noqa: E402
 
 BENCHMARKS = {
     "normalise": bench_normalise.main,
