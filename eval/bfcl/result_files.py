@@ -35,8 +35,8 @@ class CategoryScore:
     num_correct: int
     num_missing: int
     """Rows without a result; they count as wrong."""
-    num_with_calls: int | None = None
-    """Rows whose result holds calls in the format; `None` where that is not counted."""
+    holds_calls: bool | None = None
+    """Whether any result holds calls in the format; `None` where that is not looked at."""
 
     @property
     def accuracy(self) -> float:
@@ -186,7 +186,7 @@ def score_results(
     for category, by_id in results.items():
         entries = data.entries(category)
         language = find_category(category).language
-        num_correct = num_with_calls = 0
+        num_correct = 0
         for row_id, text in by_id.items():
             entry = data.entry(category, row_id)
             is_right, _ = check_answer(
@@ -198,12 +198,11 @@ def score_results(
                 underscore_to_dot=underscore_to_dot,
             )
             num_correct += is_right
-            num_with_calls += has_calls(text, output_format, language)
         scores[category] = CategoryScore(
             num_rows=len(entries),
             num_correct=num_correct,
             num_missing=len(entries) - len(by_id),
-            num_with_calls=num_with_calls,
+            holds_calls=any(has_calls(text, output_format, language) for text in by_id.values()),
         )
     return scores
 

@@ -272,8 +272,7 @@ def _test_files(annotation: DatasetAnnotation) -> Iterator[Problem]:
 
 def _shared_files(annotation: DatasetAnnotation) -> Iterator[Problem]:
     """Refuse a file that is named for two source splits; what patterns match is seen in loading."""
-    splits = annotation.splits
-    used = dict.fromkeys(name for split in splits.present() for name in splits.named(split))
+    used = annotation.splits.source_splits()
     for key in ("files", "data_files"):
         given = getattr(annotation.source, key)
         users: dict[str, str] = {}

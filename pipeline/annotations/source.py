@@ -234,6 +234,10 @@ class SplitSources(_Strict):
         source = self.of(split)
         return () if isinstance(source, Take) else self.named(split)
 
+    def source_splits(self) -> tuple[str, ...]:
+        """Return all source splits that are read, each once."""
+        return tuple(dict.fromkeys(name for split in SPLITS for name in self.named(split)))
+
     def named(self, split: Split) -> tuple[str, ...]:
         """Return the source splits that `split` reads."""
         source = self.of(split)

@@ -131,9 +131,8 @@ def score_result_files(
     missing = sum(score.num_missing for score in scores.values())
     _print_row({name: score.accuracy for name, score in scores.items()})
     stdout.print(f"Results were read as {output_format}.")
-    with_calls = [score.num_with_calls for score in scores.values()]
-    counts = [count for count in with_calls if count is not None]
-    if counts and not any(counts):
+    holding = [score.holds_calls for score in scores.values() if score.holds_calls is not None]
+    if holding and not any(holding):
         stderr.print(
             f"no result holds a call in the format {output_format}: is it the right --format?",
             soft_wrap=True,

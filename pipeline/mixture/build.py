@@ -203,19 +203,6 @@ def run_length(
     return RunLength(num_tokens=num_rows * tokens_per_row)
 
 
-def expected_draws(
-    tasks: Sequence[TokenizedTask], settings: MixtureSettings, shape: BatchShape
-) -> int:
-    """Return how many examples the run draws; an estimate for packed rows and `max_steps`.
-
-    Raises:
-        MixtureError: As in `run_length`.
-    """
-    length = run_length(tasks, settings, shape)
-    rates = mixture_rates(tasks, settings, length=length)
-    return max(1, round(length.draws_at(rates, _mean_lengths(tasks))))
-
-
 def highest_rates(
     tasks: Sequence[TokenizedTask], length: RunLength, max_epochs: float
 ) -> Callable[[FloatArray], FloatArray]:

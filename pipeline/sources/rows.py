@@ -231,9 +231,8 @@ def load_rows(annotation: DatasetAnnotation, split: Split, data_root: Path | Non
 
 def _locate_all(annotation: DatasetAnnotation, place: Place) -> dict[str, FoundSplit]:
     """Return the files of the source splits of a task, without those that are not there."""
-    splits = annotation.splits
     located: dict[str, FoundSplit] = {}
-    for name in dict.fromkeys(name for split in splits.present() for name in splits.named(split)):
+    for name in annotation.splits.source_splits():
         # What is missing is told where that split itself is read.
         with contextlib.suppress(SourceError):
             located[name] = locate_rows(place, wanted_split(annotation, name))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from pipeline.annotations.row_operations import Lookup
 from pipeline.annotations.schema import DatasetAnnotation
-from pipeline.annotations.source import Take
 from pipeline.sources.folder import Place
 from pipeline.sources.layout import is_address
 from pipeline.sources.rows import locate_rows, open_place, wanted_split
@@ -67,7 +66,7 @@ def plan_mirror(annotation: DatasetAnnotation, data_root: Path | None) -> Mirror
             config=annotation.config,
             files=locate_rows(place, wanted_split(annotation, name)).files,
         )
-        for name in dict.fromkeys(_source_splits(annotation))
+        for name in annotation.splits.source_splits()
     )
     card = (CARD_NAME,) if CARD_NAME in place.listing() else ()
     side_files = tuple(op.file for op in annotation.rows if isinstance(op, Lookup))
@@ -88,10 +87,3 @@ def name_in_mirror(name: str) -> str:
     A file of the web lies at the top under its own name, where reading looks for it.
     """
     return PurePosixPath(urlsplit(name).path).name if is_address(name) else name
-
-
-def _source_splits(annotation: DatasetAnnotation) -> Iterator[str]:
-    for split in annotation.splits.present():
-        source = annotation.splits.of(split)
-        named = source.source if isinstance(source, Take) else source
-        yield from (named,) if isinstance(named, str) else named or ()

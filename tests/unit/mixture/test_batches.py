@@ -6,6 +6,7 @@ import json
 import pickle
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from pipeline.mixture.batches import (
     RowPlan,
     TrainingBatches,
 )
-from pipeline.mixture.build import MixtureSettings, build_batches, expected_draws, mixture_rates
+from pipeline.mixture.build import MixtureSettings, build_batches, mixture_rates, run_length
 from pipeline.mixture.rates import RateRule, TaskGroup
 from pipeline.mixture.schedule import MixtureSchedule
 from tests.unit.mixture.tasks import make_task
@@ -169,7 +170,7 @@ def test_step_tells_the_source_rows_of_its_examples(tasks) -> None:
 
 def test_epochs_become_steps_over_all_drawn_examples(tasks) -> None:
     unpacked = settings(packing=False, max_steps=None, num_epochs=2)
-    assert expected_draws(tasks, unpacked, shape()) == 2 * 331
+    assert run_length(tasks, unpacked, shape()).num_draws == 2 * 331
     batches = build_batches(tasks, unpacked, shape(), pad_token_id=1)
     assert batches.num_steps == -(-2 * 331 // 8)
     packed = build(tasks, shape(), max_steps=None, num_epochs=2)
@@ -252,7 +253,10 @@ def test_the_ceiling_counts_rows_as_full_as_they_get(tmp_path, units: str) -> No
     rule = RateRule(policy="uniform", max_epochs=4.0)
     run = build(tasks, shape(), rule=rule, units=units, max_steps=100)
     assert passes_of(run)["small"] == pytest.approx(4.0, rel=0.05)
-    assert expected_draws(tasks, settings(rule=rule, max_steps=100), shape()) == 800
+    packed = settings(rule=rule, max_steps=100)
+    length = run_length(tasks, packed, shape())
+    means = np.array([task.counts.num_tokens / len(task) for task in tasks])
+    assert round(length.draws_at(mixture_rates(tasks, packed, length=length), means)) == 800
 
 
 def test_token_rates_are_limited_by_the_tokens_that_the_run_draws(tmp_path) -> None:
